@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Everything that user space decides before the programs are loaded. The verifier sees constants. */
+#ifndef RINGWATCH_CONFIG_H
+#define RINGWATCH_CONFIG_H
+
+enum {
+	RW_FILTER_MAX = 64,
+};
+
+struct rw_config {
+	/* Keys the ids of paths and tasks, so that no program can forge one. */
+	u64 key;
+	/* REQ_F_* masks of the running kernel. */
+	u32 req_fixed_file;
+	u32 req_cqe_skip;
+	u32 req_fail;
+	u32 req_async_data;
+	u32 req_skip_link_cqes;
+	/* Follow only the processes in the map `tree`. */
+	u32 tree;
+	u32 nr_pids;
+	u32 nr_uids;
+	u32 nr_comms;
+	u32 pids[RW_FILTER_MAX];
+	u32 uids[RW_FILTER_MAX];
+	u64 comms[RW_FILTER_MAX][2];
+};
+
+const volatile struct rw_config cfg = {};
+
+#endif

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Who submitted a request: read from the kernel's structures, so that older rings are attributed too. */
+#ifndef RINGWATCH_IDENTITY_H
+#define RINGWATCH_IDENTITY_H
+
+struct who {
+	struct task_struct *task;
+	u64 task_id;
+	u64 comm[2];
+	u32 tgid;
+	u32 tid;
+	u32 uid;
+	u32 flags;
+};
+
+/* The task that called io_uring_enter, or the poll thread of an SQPOLL ring. */
+static __always_inline struct task_struct *task_of(const bool typed, struct io_kiocb *req)
+{
+	struct io_uring_task *tctx;
+
+	if (bpf_core_field_exists(((struct io_kiocb___task *)0)->task))
+		return RD(typed, CAST(typed, req, struct io_kiocb___task), task);
+	tctx = RD(typed, req, tctx);
+	return RD(typed, tctx, task);
+}
+
+/* The poll thread is named "iou-sqp-<tid of the creator>". */
+static __always_inline u32 creator_from_name(const char *comm)
+{
+	u32 tid = 0;
+
+	for (int i = 8; i < RW_COMM_LEN; i++) {
+		u32 digit = (u8)comm[i] - '0';
+
+		if (digit > 9)
+			break;
+		tid = tid * 10 + digit;
+	}
+	return tid;
+}
+
+static __always_inline void sqpoll_creator(const bool typed, struct io_ring_ctx *ctx, struct who *who)
+{
+	u64 key = (u64)ctx;
+	struct creator *c = bpf_map_lookup_elem(&creators, &key);
+	struct task_struct *task = who->task;
+	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
+	u32 tid;
+
+	who->flags |= RW_F_SQPOLL;
+	if (c && c->tgid == who->tgid) {
+		who->tid = c->tid;
+		who->comm[0] = c->comm[0];
+		who->comm[1] = c->comm[1];
+		who->task = CAST(typed, leader, struct task_struct);
+		return;
+	}
+	who->flags |= RW_F_CREATOR_NAME;
+	tid = creator_from_name((const char *)who->comm);
+	who->tid = tid ?: who->tgid;
+	who->task = CAST(typed, leader, struct task_struct);
+	bpf_probe_read_kernel(who->comm, RW_COMM_LEN, &leader->comm);
+}
+
+static __always_inline u32 uid_of(const bool typed, struct task_struct *task)
+{
+	const struct cred *cred = RD(typed, task, cred);
+
+	return RD(typed, cred, uid.val);
+}
+
+static __always_inline u64 cgroup_of(const bool typed, struct task_struct *task)
+{
+	struct css_set *set = RD(typed, task, cgroups);
+	struct cgroup *cgroup = RD(typed, set, dfl_cgrp);
+	struct kernfs_node *node = RD(typed, cgroup, kn);
+
+	return RD(typed, node, id);
+}
+
+static __always_inline u32 mnt_ns_of(const bool typed, struct task_struct *task)
+{
+	struct nsproxy *ns = RD(typed, task, nsproxy);
+	struct mnt_namespace *mnt = RD(typed, ns, mnt_ns);
+
+	return RD(typed, mnt, ns.inum);
+}
+
+static __always_inline bool who_is(const bool typed, struct task_struct *task, struct io_ring_ctx *ctx,
+				   struct who *who)
+{
+	if (!task)
+		return false;
+	who->task = task;
+	who->flags = 0;
+	who->tgid = RD(typed, task, tgid);
+	who->tid = RD(typed, task, pid);
+	who->uid = uid_of(typed, task);
+	if (typed) {
+		who->comm[0] = *(u64 *)&task->comm[0];
+		who->comm[1] = *(u64 *)&task->comm[8];
+	} else {
+		bpf_probe_read_kernel(who->comm, RW_COMM_LEN, &task->comm);
+	}
+	if (RD(typed, ctx, flags) & IORING_SETUP_SQPOLL)
+		sqpoll_creator(typed, ctx, who);
+	return true;
+}
+
+/* Changes with exec, a new name, setuid, a new mount namespace and a move to another cgroup. */
+static __always_inline u64 task_hash(const bool typed, const struct who *who)
+{
+	struct task_struct *task = who->task;
+	u64 h = cfg.key;
+
+	h += (who->tid ^ cfg.key) * 0x9e3779b97f4a7c15ULL;
+	h += (RD(typed, task, start_boottime) ^ cfg.key) * 0xc2b2ae3d27d4eb4fULL;
+	h += (RD(typed, task, self_exec_id) ^ cfg.key) * 0x165667b19e3779f9ULL;
+	h += (who->comm[0] ^ cfg.key) * 0xd6e8feb86659fd93ULL;
+	h += (who->comm[1] ^ cfg.key) * 0xff51afd7ed558ccdULL;
+	h += (who->uid ^ cfg.key) * 0xc4ceb9fe1a85ec53ULL;
+	h += (cgroup_of(typed, task) ^ cfg.key) * 0x9fb21c651e98df25ULL;
+	h += (mnt_ns_of(typed, task) ^ cfg.key) * 0xa0761d6478bd642fULL;
+	return mix(h, who->tgid);
+}
+
+static __always_inline u32 pid_in_ns(struct task_struct *task, u32 *ns)
+{
+	struct pid *pid = BPF_CORE_READ(task, thread_pid);
+	u32 level = BPF_CORE_READ(pid, level);
+	struct upid *at = (void *)pid + bpf_core_field_offset(struct pid, numbers) +
+			  level * bpf_core_type_size(struct upid);
+
+	*ns = BPF_CORE_READ(at, ns, ns.inum);
+	return BPF_CORE_READ(at, nr);
+}
+
+__noinline int task_send(const struct who *who)
+{
+	struct task_struct *current = (void *)bpf_get_current_task(), *task, *leader;
+	u32 at_epoch = epoch, index, size = 0, ns;
+	struct file_id exe_id = {};
+	struct mm_struct *mm;
+	struct scratch *s;
+	struct file *exe;
+	u64 start, end;
+	long sent;
+
+	if (!who)
+		return 0;
+	task = (void *)who->task;
+	leader = BPF_CORE_READ(task, group_leader);
+	mm = BPF_CORE_READ(task, mm);
+	exe = BPF_CORE_READ(mm, exe_file);
+	if (exe && !file_identify(false, exe, &exe_id))
+		return 0;
+	s = scratch_get(&index);
+	if (!s)
+		return 0;
+	s->task.type = RW_TASK;
+	s->task.flags = who->flags | (exe_id.flags & (RW_F_FILE | RW_F_DELETED));
+	s->task.task_id = who->task_id;
+	s->task.start_boottime = BPF_CORE_READ(task, start_boottime);
+	s->task.cgroup_id = cgroup_of(false, task);
+	s->task.exe_path_id = exe_id.path_id;
+	s->task.tgid = who->tgid;
+	s->task.tid = who->tid;
+	s->task.ns_tgid = pid_in_ns(leader, &ns);
+	s->task.ns_tid = pid_in_ns(task, &s->task.pid_ns);
+	s->task.ppid = BPF_CORE_READ(task, real_parent, tgid);
+	s->task.uid = who->uid;
+	s->task.mnt_ns = mnt_ns_of(false, task);
+	__builtin_memcpy(s->task.comm, who->comm, RW_COMM_LEN);
+	s->task.pad = 0;
+	start = BPF_CORE_READ(mm, arg_start);
+	end = BPF_CORE_READ(mm, arg_end);
+	/* User memory can be read only while its owner runs. */
+	if (end > start && BPF_CORE_READ(current, mm) == mm) {
+		size = end - start > RW_CMDLINE_MAX ? RW_CMDLINE_MAX : end - start;
+		if (bpf_probe_read_user(s->data, size, (void *)start))
+			size = 0;
+	}
+	if (size > RW_CMDLINE_MAX)
+		size = RW_CMDLINE_MAX;
+	s->task.size = size;
+	sent = bpf_ringbuf_output(&events, s, RW_DATA_OFFSET + size, BPF_RB_NO_WAKEUP);
+	scratch_put();
+	if (sent)
+		return 0;
+	mark_seen(who->task_id, at_epoch);
+	return 1;
+}
+
+/* False: the task's record was needed and could not be sent. */
+static __always_inline bool task_identify(const bool typed, struct who *who)
+{
+	who->task_id = task_hash(typed, who);
+	if (already_seen(who->task_id))
+		return true;
+	return task_send(who);
+}
+
+#endif

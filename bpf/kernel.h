@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The kernel's types, as far as ringwatch reads them. Only names and types of fields matter here: CO-RE
+ * finds their places in the running kernel. A flavour (___suffix) is another kernel's form of a type.
+ */
+#ifndef RINGWATCH_KERNEL_H
+#define RINGWATCH_KERNEL_H
+
+#include <linux/bpf.h>
+#include <stdbool.h>
+
+typedef __u8 u8;
+typedef __u16 u16;
+typedef __u32 u32;
+typedef __u64 u64;
+typedef __s32 s32;
+typedef __s64 s64;
+
+#define PF_IO_WORKER 0x00000010
+#define PF_KTHREAD 0x00200000
+#define S_IFMT 0170000
+#define S_IFSOCK 0140000
+#define S_IFBLK 0060000
+#define S_IFREG 0100000
+#define S_IFCHR 0020000
+#define S_IFIFO 0010000
+#define ANON_INODE_FS_MAGIC 0x09041934
+#define O_APPEND 02000
+#define RWF_APPEND 0x10
+#define EBADF 9
+#define ECANCELED 125
+#define IORING_SETUP_SQPOLL (1U << 1)
+#define IOSQE_FIXED_FILE (1U << 0)
+
+enum {
+	IORING_OP_WRITEV = 2,
+	IORING_OP_WRITE_FIXED = 5,
+	IORING_OP_WRITE = 23,
+	IORING_OP_WRITEV_FIXED = 61,
+};
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+typedef struct {
+	int counter;
+} atomic_t;
+
+typedef struct {
+	u32 val;
+} kuid_t;
+
+struct qstr {
+	u64 hash_len;
+	const unsigned char *name;
+};
+
+struct hlist_bl_node {
+	struct hlist_bl_node **pprev;
+};
+
+struct super_block {
+	u32 s_dev;
+	unsigned long s_magic;
+};
+
+struct inode {
+	u16 i_mode;
+	unsigned long i_ino;
+	struct super_block *i_sb;
+};
+
+struct dentry {
+	struct hlist_bl_node d_hash;
+	struct dentry *d_parent;
+	struct qstr d_name;
+};
+
+struct vfsmount {
+	struct dentry *mnt_root;
+};
+
+struct mount {
+	struct mount *mnt_parent;
+	struct dentry *mnt_mountpoint;
+	struct vfsmount mnt;
+	int mnt_id;
+};
+
+struct path {
+	struct vfsmount *mnt;
+	struct dentry *dentry;
+};
+
+struct file {
+	unsigned int f_flags;
+	struct inode *f_inode;
+	struct path f_path;
+};
+
+struct fdtable {
+	unsigned int max_fds;
+	struct file **fd;
+};
+
+struct files_struct {
+	struct fdtable *fdt;
+};
+
+struct ns_common {
+	unsigned int inum;
+};
+
+struct mnt_namespace {
+	struct ns_common ns;
+};
+
+struct pid_namespace {
+	struct ns_common ns;
+};
+
+struct nsproxy {
+	struct mnt_namespace *mnt_ns;
+};
+
+struct upid {
+	int nr;
+	struct pid_namespace *ns;
+};
+
+struct pid {
+	unsigned int level;
+	struct upid numbers[1];
+};
+
+struct signal_struct {
+	atomic_t live;
+};
+
+struct cred {
+	kuid_t uid;
+};
+
+struct kernfs_node {
+	u64 id;
+};
+
+struct cgroup {
+	struct kernfs_node *kn;
+};
+
+struct css_set {
+	struct cgroup *dfl_cgrp;
+};
+
+struct mm_struct {
+	unsigned long arg_start, arg_end;
+	struct file *exe_file;
+};
+
+struct task_struct {
+	unsigned int flags;
+	int pid;
+	int tgid;
+	u64 start_boottime;
+	u64 self_exec_id;
+	char comm[16];
+	struct task_struct *real_parent;
+	struct task_struct *group_leader;
+	const struct cred *cred;
+	struct nsproxy *nsproxy;
+	struct css_set *cgroups;
+	struct files_struct *files;
+	struct mm_struct *mm;
+	struct pid *thread_pid;
+	struct signal_struct *signal;
+};
+
+/* Before 5.5 the field was called real_start_time; the name start_boottime is older than any kernel of this plan. */
+
+struct io_cqe {
+	u64 user_data;
+	s32 res;
+	int fd;
+};
+
+struct io_wq_work_node {
+	struct io_wq_work_node *next;
+};
+
+struct io_wq_work_list {
+	struct io_wq_work_node *first;
+};
+
+struct io_submit_link {
+	struct io_kiocb *head;
+};
+
+struct io_submit_state {
+	struct io_wq_work_list compl_reqs;
+	struct io_submit_link link;
+};
+
+struct io_rsrc_node {
+	unsigned long file_ptr;
+};
+
+struct io_rsrc_data {
+	unsigned int nr;
+	struct io_rsrc_node **nodes;
+};
+
+struct io_file_table {
+	struct io_rsrc_data data;
+};
+
+struct io_sq_data {
+	struct task_struct *thread;
+};
+
+struct io_ring_ctx {
+	unsigned int flags;
+	struct io_file_table file_table;
+	struct io_submit_state submit_state;
+	struct io_sq_data *sq_data;
+};
+
+struct io_uring_task {
+	struct task_struct *task;
+};
+
+struct io_kiocb {
+	struct file *file;
+	u8 opcode;
+	/* 64 bits from 6.9 on; every flag that is read here is in the low 32. */
+	u32 flags;
+	struct io_cqe cqe;
+	struct io_ring_ctx *ctx;
+	struct io_uring_task *tctx;
+	struct io_wq_work_node comp_list;
+	void *async_data;
+};
+
+/* Before 6.13. */
+struct io_kiocb___task {
+	struct task_struct *task;
+};
+
+/* Registered files before 6.13. */
+struct io_fixed_file___6_0 {
+	unsigned long file_ptr;
+};
+
+struct io_file_table___6_0 {
+	struct io_fixed_file___6_0 *files;
+};
+
+struct io_ring_ctx___6_0 {
+	struct io_file_table___6_0 file_table;
+	unsigned int nr_user_files;
+};
+
+struct kiocb {
+	s64 ki_pos;
+};
+
+struct io_rw {
+	struct kiocb kiocb;
+	u64 addr;
+	u32 len;
+	u32 flags;
+};
+
+struct iovec {
+	void *iov_base;
+	unsigned long iov_len;
+};
+
+struct iov_iter {
+	u8 iter_type;
+	unsigned long iov_offset;
+	const struct iovec *__iov;
+	void *ubuf;
+	unsigned long count;
+};
+
+struct iou_vec {
+	struct iovec *iovec;
+	unsigned int nr;
+};
+
+struct io_async_rw {
+	struct iou_vec vec;
+	struct iov_iter iter;
+};
+
+struct io_uring_sqe {
+	u8 flags;
+	u16 ioprio;
+	s32 fd;
+	u64 off;
+	u64 addr;
+	u32 len;
+	u32 rw_flags;
+};
+
+#pragma clang attribute pop
+
+enum iter_type {
+	ITER_UBUF,
+	ITER_IOVEC,
+};
+
+#endif

@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* A request ended: with a CQE, with a CQE that found no room, or together with a failed link. */
+
+static __always_inline void set_executor(const bool typed, struct rw_write *rec, struct task_struct *submitter)
+{
+	struct task_struct *current = typed ? bpf_get_current_task_btf() : (void *)bpf_get_current_task();
+	u32 flags = RD(typed, current, flags);
+
+	rec->exec_tid = RD(typed, current, pid);
+	if (flags & PF_IO_WORKER) {
+		rec->executor = RW_EXEC_IOWQ;
+		rec->flags |= RW_F_EXEC_TID;
+	} else if (rec->flags & RW_F_PUNTED) {
+		/* A worker did the work, and another thread posts the completion: which worker, nobody tells. */
+		rec->executor = RW_EXEC_IOWQ;
+		rec->exec_tid = 0;
+	} else if (flags & PF_KTHREAD) {
+		rec->executor = RW_EXEC_KERNEL;
+		rec->flags |= RW_F_EXEC_TID;
+	} else {
+		rec->executor = rec->flags & RW_F_SQPOLL ? RW_EXEC_SQPOLL : RW_EXEC_SUBMITTER;
+		rec->exec_tid = RD(typed, submitter, pid);
+		rec->flags |= RW_F_EXEC_TID;
+	}
+}
+
+/* Takes what was kept at submission. False: nothing was. */
+static __always_inline bool take(const bool typed, struct rw_write *rec, struct io_kiocb *req, u8 opcode)
+{
+	struct slot *slot = slot_of(req);
+	u64 user_data = RD(typed, req, cqe.user_data), key = (u64)req;
+	struct rw_write *held;
+
+	if (slot && slot->req == (u64)req && slot->user_data == user_data) {
+		struct io_rw *rw = CAST(typed, req, struct io_rw);
+		struct task_struct *task = task_of(typed, req);
+
+		rec->type = RW_WRITE;
+		rec->flags = slot->flags & ((1U << OPCODE_SHIFT) - 1);
+		rec->opcode = opcode;
+		rec->submit_ns = slot->submit_ns;
+		rec->task_id = slot->task_id;
+		rec->ctx = (u64)RD(typed, req, ctx);
+		rec->user_data = user_data;
+		rec->asked_pos = slot->pos;
+		rec->buf = slot->buf;
+		rec->len = slot->len;
+		rec->fd = slot->fd;
+		rec->tid = slot->tid;
+		rec->tgid = RD(typed, task, tgid);
+		rec->rw_flags = RD(typed, rw, flags);
+		rec->iov_count = is_vectored(opcode) ? RD(typed, rw, len) : 0;
+		slot->req = 0;
+		return true;
+	}
+	if (!pending_count)
+		return false;
+	held = bpf_map_lookup_elem(&pending, &key);
+	if (!held || held->user_data != user_data)
+		return false;
+	*rec = *held;
+	return pending_take(key);
+}
+
+/* A request that was submitted before the programs were attached, or while the table of requests was full. */
+static __always_inline bool take_unseen(const bool typed, struct rw_write *rec, struct io_kiocb *req, u8 opcode,
+					s32 result, struct who *who)
+{
+	if (!follow(who))
+		return false;
+	set_request(typed, rec, req, opcode);
+	rec->flags = who->flags;
+	if (RD(typed, req, flags) & cfg.req_fixed_file)
+		rec->flags |= RW_F_FIXED_FILE;
+	rec->submit_ns = 0;
+	rec->task_id = 0;
+	rec->asked_pos = -1;
+	rec->fd = -1;
+	rec->tid = who->tid;
+	rec->tgid = who->tgid;
+	if (is_vectored(opcode)) {
+		/* The segments are gone: what was written is the least that was asked for. */
+		rec->iov_count = rec->len;
+		rec->len = result > 0 ? result : 0;
+		rec->buf = 0;
+	}
+	return true;
+}
+
+static __always_inline int finish(const bool typed, struct io_kiocb *req, u8 end, s32 result)
+{
+	u8 opcode = RD(typed, req, opcode);
+	struct io_ring_ctx *ctx;
+	struct task_struct *task;
+	struct file_id id = {};
+	struct rw_write rec;
+	struct file *file;
+	struct io_rw *rw;
+	struct who who;
+	bool held;
+
+	if (!is_write(opcode))
+		return 0;
+	held = take(typed, &rec, req, opcode);
+	ctx = RD(typed, req, ctx);
+	task = task_of(typed, req);
+	if (!held || !rec.task_id) {
+		if (!who_is(typed, task, ctx, &who))
+			return 0;
+		if (!held && !take_unseen(typed, &rec, req, opcode, result, &who))
+			return 0;
+		if (!task_identify(typed, &who))
+			goto lost;
+		rec.task_id = who.task_id;
+	}
+	rec.result = result;
+	rec.end = end;
+	__builtin_memset(rec.pad, 0, sizeof(rec.pad));
+	set_executor(typed, &rec, task);
+
+	file = RD(typed, req, file);
+	if (rec.flags & RW_F_PREP_FAILED) {
+		/* The file, if any, was found at the failure; the request holds what an earlier one left. */
+		rec.ki_pos = rec.asked_pos;
+	} else {
+		rw = CAST(typed, req, struct io_rw);
+		rec.ki_pos = RD(typed, rw, kiocb.ki_pos);
+		rec.flags |= RW_F_KI_POS;
+		if (file) {
+			if (!file_identify(typed, file, &id))
+				goto lost;
+			set_file(&rec, &id);
+		} else {
+			set_file(&rec, &id);
+			/* Never issued: cancelled, or the descriptor was bad. */
+			if (rec.flags & RW_F_SUBMIT && result != -EBADF) {
+				if (!file_by_number(&rec, task, ctx, &id))
+					goto lost;
+				set_file(&rec, &id);
+			}
+		}
+	}
+	rec.end_ns = bpf_ktime_get_ns();
+	emit(&rec);
+	return 0;
+lost:
+	count(RW_LOST_RING_FULL);
+	return 0;
+}
+
+struct overflow_walk {
+	struct io_wq_work_node *node;
+	struct io_kiocb *found;
+	u64 user_data;
+	s32 result;
+};
+
+static long overflow_step(u64 i, struct overflow_walk *w)
+{
+	struct io_wq_work_node *node = w->node;
+	struct io_kiocb *req;
+	struct slot *slot;
+	u64 key;
+
+	if (!node)
+		return 1;
+	req = (void *)node - bpf_core_field_offset(struct io_kiocb, comp_list);
+	w->node = BPF_CORE_READ(node, next);
+	if (BPF_CORE_READ(req, cqe.user_data) != w->user_data || BPF_CORE_READ(req, cqe.res) != w->result ||
+	    !is_write(BPF_CORE_READ(req, opcode)))
+		return 0;
+	/* Those before it in the list have ended, and are held no more. */
+	key = (u64)req;
+	slot = slot_of(req);
+	if ((slot && slot->req == key) || (pending_count && bpf_map_lookup_elem(&pending, &key))) {
+		w->found = req;
+		return 1;
+	}
+	return 0;
+}
+
+/* More than the largest CQ ring holds. */
+#define OVERFLOW_WALK_MAX 65536
+
+/*
+ * The tracepoint does not name the request. It fires while the kernel goes through the ring's list of
+ * completions, so the request is the first in that list with this user_data and result that has not ended.
+ */
+static __always_inline int on_overflow(struct io_ring_ctx *ctx, u64 user_data, s32 result)
+{
+	struct overflow_walk w = {
+		.node = BPF_CORE_READ(ctx, submit_state.compl_reqs.first),
+		.user_data = user_data,
+		.result = result,
+	};
+
+	bpf_loop(OVERFLOW_WALK_MAX, overflow_step, &w, 0);
+	if (w.found)
+		finish(false, w.found, RW_END_OVERFLOW, result);
+	return 0;
+}
+
+/* Links that fail with a request whose CQEs are suppressed get no CQE of their own. */
+static __always_inline int on_fail_link(struct io_kiocb *req, struct io_kiocb *link)
+{
+	if (!(BPF_CORE_READ(req, flags) & cfg.req_skip_link_cqes))
+		return 0;
+	return finish(false, link, RW_END_LINK,
+		      BPF_CORE_READ(link, flags) & cfg.req_fail ? BPF_CORE_READ(link, cqe.res) : -ECANCELED);
+}
+
+static __always_inline int on_complete(const bool typed, void *request)
+{
+	struct io_kiocb *req = CAST(typed, request, struct io_kiocb);
+
+	/* Auxiliary CQEs carry no request. */
+	if (!request)
+		return 0;
+	return finish(typed, req, RW_END_CQE, RD(typed, req, cqe.res));
+}
+
+SEC("tp_btf/io_uring_complete")
+int BPF_PROG(complete_typed, void *ring, void *req)
+{
+	return on_complete(true, req);
+}
+
+SEC("raw_tp/io_uring_complete")
+int BPF_PROG(complete_raw, void *ring, void *req)
+{
+	return on_complete(false, req);
+}
+
+SEC("raw_tp/io_uring_cqe_overflow")
+int BPF_PROG(cqe_overflow, struct io_ring_ctx *ring, u64 user_data, s32 res)
+{
+	return on_overflow(ring, user_data, res);
+}
+
+SEC("raw_tp/io_uring_fail_link")
+int BPF_PROG(fail_link, struct io_kiocb *req, struct io_kiocb *link)
+{
+	return on_fail_link(req, link);
+}

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* Called by user space: tells of writes whose end the kernel does not tell. */
+
+/* Whether the memory of the request still is that request. */
+static __always_inline bool still(const struct io_kiocb *req, const struct rw_write *rec)
+{
+	return (u64)BPF_CORE_READ(req, ctx) == rec->ctx && BPF_CORE_READ(req, cqe.user_data) == rec->user_data;
+}
+
+static __noinline void end_pending(u64 key, const struct rw_write *held, bool stopping)
+{
+	struct io_kiocb *req = (void *)key;
+	struct rw_write rec = *held;
+	struct file_id id = {};
+	struct io_rw *rw;
+	struct file *file;
+	bool alive = still(req, &rec);
+	u32 flags = BPF_CORE_READ(req, flags);
+	/* The kernel drops the request's async data when it has ended with success. */
+	bool ended = rec.flags & RW_F_CQE_SKIP &&
+		     (!alive || (flags & cfg.req_cqe_skip && !(flags & cfg.req_async_data)));
+
+	if (!ended && !stopping)
+		return;
+	if (!pending_take(key))
+		return;
+	if (!(rec.flags & RW_F_FILE) && alive) {
+		file = BPF_CORE_READ(req, file);
+		/* After the end the file may be gone: believe the request only while the ring's table agrees. */
+		if (ended && rec.flags & RW_F_FIXED_FILE && file != file_of_index((void *)rec.ctx, rec.fd))
+			file = NULL;
+		else if (ended && !(rec.flags & RW_F_FIXED_FILE))
+			file = NULL;
+		if (file && !file_identify(false, file, &id)) {
+			count(RW_LOST_RING_FULL);
+			return;
+		}
+		set_file(&rec, &id);
+	}
+	if (ended && alive) {
+		rw = (void *)req;
+		rec.ki_pos = BPF_CORE_READ(rw, kiocb.ki_pos);
+		rec.flags |= RW_F_KI_POS;
+	}
+	emit_untold(&rec, ended ? RW_END_SKIPPED : RW_END_IN_FLIGHT);
+}
+
+static long sweep_pending(void *map, const u64 *key, const struct rw_write *rec, bool *stopping)
+{
+	end_pending(*key, rec, *stopping);
+	return 0;
+}
+
+static long sweep_slot(u64 i, void *unused)
+{
+	u32 key = i;
+	struct slot *slot = bpf_map_lookup_elem(&slots, &key);
+	struct file_id id = {};
+	struct io_kiocb *req;
+	struct rw_write rec;
+	struct file *file;
+
+	if (!slot || !slot->req)
+		return 0;
+	req = (void *)slot->req;
+	slot_to_record(&rec, slot);
+	if (!slot_take(slot, (u64)req))
+		return 0;
+	rec.ctx = (u64)BPF_CORE_READ(req, ctx);
+	file = BPF_CORE_READ(req, file);
+	if (file && BPF_CORE_READ(req, cqe.user_data) == rec.user_data) {
+		if (!file_identify(false, file, &id)) {
+			count(RW_LOST_RING_FULL);
+			return 0;
+		}
+		set_file(&rec, &id);
+	}
+	emit_untold(&rec, RW_END_IN_FLIGHT);
+	return 0;
+}
+
+static long count_slot(u64 i, u32 *n)
+{
+	u32 key = i;
+	struct slot *slot = bpf_map_lookup_elem(&slots, &key);
+
+	if (slot && slot->req)
+		*n += 1;
+	return 0;
+}
+
+/* Returns how many requests are followed now. */
+SEC("syscall")
+int in_flight(void *unused)
+{
+	u32 n = pending_count;
+
+	bpf_loop(1 << SLOT_BITS, count_slot, &n, 0);
+	return n;
+}
+
+SEC("syscall")
+int sweep(void *unused)
+{
+	bool stopping = false;
+
+	bpf_for_each_map_elem(&pending, sweep_pending, &stopping, 0);
+	return 0;
+}
+
+/* After the probes are detached: everything that is still in flight. */
+SEC("syscall")
+int sweep_all(void *unused)
+{
+	bool stopping = true;
+
+	bpf_for_each_map_elem(&pending, sweep_pending, &stopping, 0);
+	bpf_loop(1 << SLOT_BITS, sweep_slot, NULL, 0);
+	return 0;
+}

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The wire contract: what the kernel side puts into the ring buffer, and the shared constants.
+ * The Rust types are generated from this file. Every field of a record is always written, so that
+ * no stale ring memory reaches user space.
+ */
+#ifndef RINGWATCH_RECORD_H
+#define RINGWATCH_RECORD_H
+
+enum {
+	RW_COMM_LEN = 16,
+	/* Bytes of one name: NAME_MAX. */
+	RW_NAME_MAX = 255,
+	/* Variable part of a path or task record. */
+	RW_DATA_MAX = 32768,
+	/* Components of a path that one record carries. */
+	RW_PATH_DEPTH = 512,
+	/* Bytes of a command line that a task record carries. */
+	RW_CMDLINE_MAX = 4096,
+};
+
+enum rw_type {
+	RW_WRITE = 1,
+	RW_PATH = 2,
+	RW_TASK = 3,
+};
+
+/* How a write's end became known. */
+enum rw_end {
+	/* io_uring_complete: the CQE was posted. */
+	RW_END_CQE = 0,
+	/* The CQ ring was full: the CQE went to the overflow list. */
+	RW_END_OVERFLOW = 1,
+	/* IOSQE_CQE_SKIP_SUCCESS: no CQE; the success was found afterwards. */
+	RW_END_SKIPPED = 2,
+	/* Cancelled with a failed link whose CQEs are suppressed. */
+	RW_END_LINK = 3,
+	/* The kernel never told how it ended. */
+	RW_END_UNSEEN = 4,
+	/* Still in flight when tracing stopped. */
+	RW_END_IN_FLIGHT = 5,
+};
+
+enum rw_executor {
+	RW_EXEC_SUBMITTER = 0,
+	RW_EXEC_IOWQ = 1,
+	RW_EXEC_SQPOLL = 2,
+	RW_EXEC_KERNEL = 3,
+	RW_EXEC_UNKNOWN = 4,
+};
+
+enum rw_flag {
+	/* `fd` is an index into the ring's registered files. */
+	RW_F_FIXED_FILE = 1 << 0,
+	/* Submitted by the ring's SQPOLL thread. */
+	RW_F_SQPOLL = 1 << 1,
+	/* The submission was seen: submit_ns, fd and asked_pos are valid. */
+	RW_F_SUBMIT = 1 << 2,
+	/* path_id, dev, inode and mode are valid. */
+	RW_F_FILE = 1 << 3,
+	/* The file's name was removed. */
+	RW_F_DELETED = 1 << 4,
+	/* Refused in preparation: io_uring_req_failed. */
+	RW_F_PREP_FAILED = 1 << 5,
+	/* Handed to io-wq at least once. */
+	RW_F_PUNTED = 1 << 6,
+	/* The file has no position: pipe, socket, anonymous inode. */
+	RW_F_NO_POS = 1 << 7,
+	/* ki_pos is what the kernel held at the end of the request. */
+	RW_F_KI_POS = 1 << 8,
+	/* exec_tid is valid. */
+	RW_F_EXEC_TID = 1 << 9,
+	/* A path record was cut: too many components or bytes. */
+	RW_F_TRUNCATED = 1 << 10,
+	/* IOSQE_CQE_SKIP_SUCCESS was set on the request. */
+	RW_F_CQE_SKIP = 1 << 11,
+	/* A member of a link that is not its head: the file was not yet known at submission. */
+	RW_F_FOLLOWER = 1 << 12,
+	/* The dentry has no parent and no mount point: pipe, socket, memfd, anonymous inode. */
+	RW_F_PSEUDO = 1 << 13,
+	/* The SQPOLL ring's creator was read from the poll thread's name, not seen at creation. */
+	RW_F_CREATOR_NAME = 1 << 14,
+	/* O_APPEND or RWF_APPEND: the offset asked for is not where the data went. */
+	RW_F_APPEND = 1 << 15,
+};
+
+struct rw_write {
+	__u32 type;
+	__u32 flags;
+	__u64 submit_ns;
+	__u64 end_ns;
+	__u64 task_id;
+	__u64 path_id;
+	__u64 ctx;
+	__u64 user_data;
+	/* Offset of the SQE; -1: the file's current position. */
+	__s64 asked_pos;
+	/* kiocb.ki_pos at the end, see RW_F_KI_POS. */
+	__s64 ki_pos;
+	__u64 buf;
+	__u64 inode;
+	__u32 dev;
+	__u32 tgid;
+	__u32 tid;
+	__u32 exec_tid;
+	__s32 result;
+	__u32 len;
+	__u32 iov_count;
+	__s32 fd;
+	__u32 rw_flags;
+	__u16 mode;
+	__u8 opcode;
+	__u8 end;
+	__u8 executor;
+	__u8 pad[7];
+};
+
+/* `size` bytes at RW_DATA_OFFSET: the components, leaf first, each ended by a NUL. */
+struct rw_path {
+	__u32 type;
+	__u32 flags;
+	__u64 path_id;
+	__u64 inode;
+	__u32 size;
+	__u32 mode;
+};
+
+/* `size` bytes at RW_DATA_OFFSET: the command line as the process holds it, arguments ended by NUL. */
+struct rw_task {
+	__u32 type;
+	__u32 flags;
+	__u64 task_id;
+	__u64 start_boottime;
+	__u64 cgroup_id;
+	__u64 exe_path_id;
+	__u32 tgid;
+	__u32 tid;
+	__u32 ns_tgid;
+	__u32 ns_tid;
+	__u32 ppid;
+	__u32 uid;
+	__u32 mnt_ns;
+	__u32 pid_ns;
+	__u8 comm[RW_COMM_LEN];
+	__u32 size;
+	__u32 pad;
+};
+
+enum {
+	/* Where the variable part of both records starts. */
+	RW_DATA_OFFSET = 112,
+};
+_Static_assert(sizeof(struct rw_task) <= RW_DATA_OFFSET && sizeof(struct rw_path) <= RW_DATA_OFFSET,
+	       "headers fit before the data");
+
+/* Indices of the per-CPU counters. */
+enum rw_counter {
+	/* Writes that ended and were put into the ring buffer. */
+	RW_COUNT_WRITES = 0,
+	/* Writes that ended while the ring buffer was full. */
+	RW_LOST_RING_FULL = 1,
+	/* Requests not followed because the table of requests was full: their event lacks what only the submission tells. */
+	RW_LOST_TABLE_FULL = 2,
+	/* Path or task strings dropped because all scratch buffers of the CPU were in use; the write counts as lost. */
+	RW_LOST_SCRATCH = 3,
+	/* Processes not followed because the table of the process tree was full. */
+	RW_LOST_TREE_FULL = 4,
+	RW_COUNTERS = 5,
+};
+
+#endif

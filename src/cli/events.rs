@@ -1,0 +1,40 @@
+//! `ringwatch events`.
+
+use std::fmt::Write as _;
+
+use clap::Args;
+
+use super::{Exit, Failure, print};
+use crate::manual;
+
+/// List the events, or show the manual of one.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The event.
+    name: Option<String>,
+
+    /// The JSON Schema: of the event's data, or without a name of a whole line.
+    #[arg(long)]
+    schema: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+    let page = match &arguments.name {
+        None => None,
+        Some(name) => Some(manual::page(name).ok_or_else(|| {
+            let known: Vec<_> = manual::PAGES.iter().map(|p| p.name).collect();
+            Failure::Usage(format!("there is no event `{name}`: the events are {}", known.join(", ")))
+        })?),
+    };
+    let text = match (page, arguments.schema) {
+        (Some(page), true) => format!("{:#}\n", page.schema()),
+        (None, true) => manual::schema_file(),
+        (Some(page), false) => page.text(),
+        (None, false) => manual::PAGES.iter().fold(String::new(), |mut all, p| {
+            let _ = writeln!(all, "{:<16} {:<12} {}", p.name, p.sets.join(","), p.summary);
+            all
+        }),
+    };
+    print(&text)?;
+    Ok(Exit::Success)
+}

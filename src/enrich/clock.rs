@@ -1,0 +1,43 @@
+//! The kernel's clocks to time of day.
+
+use nix::time::{ClockId, clock_gettime};
+
+use crate::event::Timestamp;
+
+/// Offsets of the kernel's clocks, taken together.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    monotonic: i64,
+    boot: i64,
+}
+
+fn read(clock: ClockId) -> i64 {
+    clock_gettime(clock).map_or(0, |t| t.tv_sec() * 1_000_000_000 + t.tv_nsec())
+}
+
+impl Clock {
+    /// Reads the clocks.
+    #[must_use]
+    pub fn now() -> Self {
+        let real = read(ClockId::CLOCK_REALTIME);
+        Self { monotonic: real - read(ClockId::CLOCK_MONOTONIC), boot: real - read(ClockId::CLOCK_BOOTTIME) }
+    }
+
+    /// A moment of `CLOCK_MONOTONIC`.
+    #[must_use]
+    pub fn from_monotonic(&self, ns: u64) -> Timestamp {
+        Timestamp(i64::try_from(ns).unwrap_or(i64::MAX).saturating_add(self.monotonic))
+    }
+
+    /// A moment of `CLOCK_BOOTTIME`.
+    #[must_use]
+    pub fn from_boot(&self, ns: u64) -> Timestamp {
+        Timestamp(i64::try_from(ns).unwrap_or(i64::MAX).saturating_add(self.boot))
+    }
+
+    /// Now.
+    #[must_use]
+    pub fn wall() -> Timestamp {
+        Timestamp(read(ClockId::CLOCK_REALTIME))
+    }
+}

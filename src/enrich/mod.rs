@@ -1,0 +1,173 @@
+//! Records to events: strings to their ids, kernel clocks to time, raw facts to the event's fields.
+
+mod clock;
+mod file;
+mod memory;
+mod process;
+
+use std::sync::Arc;
+
+pub use clock::Clock;
+pub use memory::Memory;
+
+use crate::event::{Completion, Data, Event, Executor, IoWrite, Opcode, Outcome, Pointer, Process, Rendered, Submitter, Text};
+use crate::record::{self, End, Record, Write, flag};
+
+/// Ids that are kept before all strings are asked for anew.
+const REMEMBER: usize = 32_768;
+
+/// Joins writes with the paths and threads that were sent before them.
+#[derive(Debug)]
+pub struct Enricher {
+    paths: Memory<Arc<Rendered<Text>>>,
+    tasks: Memory<Arc<Rendered<Process>>>,
+    clock: Clock,
+}
+
+impl Default for Enricher {
+    fn default() -> Self {
+        Self { paths: Memory::default(), tasks: Memory::default(), clock: Clock::now() }
+    }
+}
+
+impl Enricher {
+    /// Takes a record; a write becomes an event.
+    pub fn take(&mut self, record: &Record<'_>) -> Option<Event> {
+        match record {
+            Record::Path(path) => {
+                self.paths.insert(path.id, Arc::new(Rendered::new(file::text(path))));
+                None
+            }
+            Record::Task(task) => {
+                let executable = self.paths.get(task.exe_path_id).map(|p| p.text.clone());
+                let process = process::process(task, executable, &self.clock);
+                self.tasks.insert(task.task_id, Arc::new(Rendered::new(process)));
+                None
+            }
+            Record::Write(write) => Some(self.write(write)),
+        }
+    }
+
+    /// Whether so much is remembered that the kernel side should send everything anew; then half is forgotten.
+    pub fn is_full(&mut self) -> bool {
+        let full = self.paths.len() >= REMEMBER || self.tasks.len() >= REMEMBER;
+        if full {
+            self.paths.age();
+            self.tasks.age();
+        }
+        full
+    }
+
+    /// Reads the clocks again.
+    pub fn refresh_clock(&mut self) {
+        self.clock = Clock::now();
+    }
+
+    /// The clock in use.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    fn write(&self, w: &Write) -> Event {
+        let path = if w.has(flag::FILE) { self.paths.get(w.path_id).cloned() } else { None };
+        let result = match w.end {
+            End::Cqe | End::Overflow | End::Skipped | End::Link => Some(w.result),
+            End::Unseen | End::InFlight => None,
+        };
+        let submitted = w.has(flag::SUBMIT);
+        let seen_end = matches!(w.end, End::Cqe | End::Overflow | End::Link);
+        let executor = executor(w);
+        let opcode = Opcode::from_number(w.opcode).unwrap_or(Opcode::Write);
+        let vectored = matches!(opcode, Opcode::Writev | Opcode::WritevFixed);
+        let process = self.tasks.get(w.task_id).cloned();
+        let tid = if w.tid != 0 { w.tid } else { process.as_ref().map_or(0, |p| p.host_tid) };
+        let data = IoWrite {
+            path_bytes: path.as_ref().and_then(|p| p.bytes.clone()),
+            path_truncated: path.as_ref().is_some_and(|p| p.truncated),
+            path,
+            deleted: w.has(flag::DELETED),
+            pos: position(w, result),
+            buf: Pointer(w.buf),
+            len: w.len,
+            iov_count: vectored.then_some(w.iov_count),
+            worker_host_tid: tid,
+            device: w.has(flag::FILE).then_some(w.dev),
+            inode: w.has(flag::FILE).then_some(w.inode),
+            opcode,
+            result,
+            error: result.filter(|&r| r < 0).map(|r| errno_name(r.saturating_neg())),
+            outcome: match result {
+                None => Outcome::Unknown,
+                Some(r) if r < 0 => Outcome::Failure,
+                Some(_) => Outcome::Success,
+            },
+            completion: match w.end {
+                End::Cqe => Completion::Cqe,
+                End::Overflow => Completion::Overflow,
+                End::Skipped => Completion::Skipped,
+                End::Link => Completion::Link,
+                End::Unseen => Completion::Unseen,
+                End::InFlight => Completion::InFlight,
+            },
+            latency_ns: (submitted && seen_end).then(|| w.end_ns.saturating_sub(w.submit_ns)),
+            submitter: if w.has(flag::SQPOLL) { Submitter::Sqpoll } else { Submitter::Thread },
+            executor,
+            executor_host_tid: (executor.is_some() && w.has(flag::EXEC_TID)).then_some(w.exec_tid),
+            user_data: w.user_data,
+            fd: submitted.then_some(w.fd),
+            fixed_file: w.has(flag::FIXED_FILE),
+            rw_flags: w.rw_flags,
+        };
+        Event { timestamp: self.clock.from_monotonic(w.end_ns), data: Data::IoWrite(data), process }
+    }
+}
+
+fn executor(w: &Write) -> Option<Executor> {
+    // Refused in preparation or cancelled with its link: nobody carried it out.
+    if w.has(flag::PREP_FAILED) || w.end == End::Link {
+        return None;
+    }
+    match w.executor {
+        record::Executor::Submitter => Some(Executor::Submitter),
+        record::Executor::IoWq => Some(Executor::IoWq),
+        record::Executor::Sqpoll => Some(Executor::Sqpoll),
+        record::Executor::Kernel => Some(Executor::Kernel),
+        record::Executor::Unknown => None,
+    }
+}
+
+const S_IFMT: u16 = 0o170_000;
+const S_IFREG: u16 = 0o100_000;
+const S_IFBLK: u16 = 0o060_000;
+
+/// The offset of the first byte; for a write that failed, the offset asked for.
+fn position(w: &Write, result: Option<i32>) -> Option<i64> {
+    if w.has(flag::NO_POS) {
+        return None;
+    }
+    let asked = (w.has(flag::SUBMIT) && w.asked_pos != -1).then_some(w.asked_pos);
+    let kernel = (w.has(flag::KI_POS) && w.ki_pos != -1).then_some(w.ki_pos);
+    let kind = w.mode & S_IFMT;
+    if w.has(flag::FILE) && kind != S_IFREG && kind != S_IFBLK {
+        // Character devices take an offset and never move it.
+        return asked;
+    }
+    match result {
+        // The kernel moved ki_pos by what it wrote, also for -1 and appended writes.
+        Some(written @ 1..) => match kernel {
+            Some(end) => Some(end - i64::from(written)),
+            None if w.has(flag::APPEND) => None,
+            None => asked,
+        },
+        Some(_) => asked.or(kernel),
+        None => asked,
+    }
+}
+
+fn errno_name(errno: i32) -> &'static str {
+    use std::sync::OnceLock;
+    static NAMES: OnceLock<Vec<String>> = OnceLock::new();
+    let names = NAMES.get_or_init(|| (0..=133).map(|n| format!("{:?}", nix::errno::Errno::from_raw(n))).collect());
+    usize::try_from(errno).ok().and_then(|i| names.get(i)).map_or("UNKNOWN", String::as_str)
+}

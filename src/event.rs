@@ -1,0 +1,373 @@
+//! The public events: what sinks write, and what the JSON Schema describes.
+
+use std::fmt;
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+
+/// A value with its JSON, rendered once and written many times.
+#[derive(Debug)]
+pub struct Rendered<T> {
+    value: T,
+    json: Box<RawValue>,
+}
+
+impl<T: Serialize> Rendered<T> {
+    /// Renders `value`.
+    ///
+    /// # Panics
+    /// Never for the types of this module, whose serialisation cannot fail.
+    #[must_use]
+    pub fn new(value: T) -> Self {
+        let json = serde_json::value::to_raw_value(&value).unwrap_or_else(|_| RawValue::NULL.to_owned());
+        Self { value, json }
+    }
+}
+
+impl<T> Rendered<T> {
+    /// The JSON text.
+    #[must_use]
+    pub fn json(&self) -> &str {
+        self.json.get()
+    }
+}
+
+impl<T> std::ops::Deref for Rendered<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T> Serialize for Rendered<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.json.serialize(serializer)
+    }
+}
+
+/// Nanoseconds since the epoch; RFC 3339 with nine digits in JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp(pub i64);
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_nanosecond(self.0.into()) {
+            Ok(t) => write!(f, "{t:.9}"),
+            Err(_) => f.write_str("1970-01-01T00:00:00.000000000Z"),
+        }
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// An address, a hex string in JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pointer(pub u64);
+
+impl Serialize for Pointer {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{:#x}", self.0))
+    }
+}
+
+/// A write request of io_uring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Opcode {
+    /// IORING_OP_WRITE
+    Write,
+    /// IORING_OP_WRITEV
+    Writev,
+    /// IORING_OP_WRITE_FIXED
+    WriteFixed,
+    /// IORING_OP_WRITEV_FIXED
+    WritevFixed,
+}
+
+impl Opcode {
+    /// From the kernel's number.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        match number {
+            2 => Some(Self::Writev),
+            5 => Some(Self::WriteFixed),
+            23 => Some(Self::Write),
+            61 => Some(Self::WritevFixed),
+            _ => None,
+        }
+    }
+
+    /// As in JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Write => "WRITE",
+            Self::Writev => "WRITEV",
+            Self::WriteFixed => "WRITE_FIXED",
+            Self::WritevFixed => "WRITEV_FIXED",
+        }
+    }
+}
+
+/// What came of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// `result` bytes were written.
+    Success,
+    /// Nothing was written: `error` tells why.
+    Failure,
+    /// The kernel never told.
+    Unknown,
+}
+
+/// How the end of a write became known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Completion {
+    /// Its CQE was posted.
+    Cqe,
+    /// Its CQE found the CQ ring full and went to the overflow list.
+    Overflow,
+    /// IOSQE_CQE_SKIP_SUCCESS: it succeeded without a CQE; when is not known.
+    Skipped,
+    /// It was cancelled without a CQE, since an earlier link with IOSQE_CQE_SKIP_SUCCESS failed.
+    Link,
+    /// The kernel never told.
+    Unseen,
+    /// It was still in flight when tracing stopped.
+    InFlight,
+}
+
+/// Who handed the request to the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Submitter {
+    /// A thread called io_uring_enter.
+    Thread,
+    /// The ring's SQPOLL thread took it from the ring; who put it there is not known.
+    Sqpoll,
+}
+
+/// Who carried a write out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Executor {
+    /// The submitting thread.
+    Submitter,
+    /// A worker of io-wq.
+    #[serde(rename = "io-wq")]
+    IoWq,
+    /// The ring's SQPOLL thread.
+    Sqpoll,
+    /// A thread of the kernel's own.
+    Kernel,
+}
+
+/// A text from the kernel, with its exact bytes where it is not UTF-8.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text {
+    /// Lossy where the bytes are not UTF-8.
+    pub text: String,
+    /// The exact bytes in base64, where `text` is lossy.
+    pub bytes: Option<String>,
+    /// It was longer than what is kept.
+    pub truncated: bool,
+}
+
+impl Text {
+    /// From bytes of the kernel.
+    #[must_use]
+    pub fn new(bytes: &[u8], truncated: bool) -> Self {
+        use base64::Engine as _;
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Self { text: text.to_owned(), bytes: None, truncated },
+            Err(_) => Self {
+                text: String::from_utf8_lossy(bytes).into_owned(),
+                bytes: Some(base64::engine::general_purpose::STANDARD.encode(bytes)),
+                truncated,
+            },
+        }
+    }
+}
+
+impl Serialize for Text {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
+    }
+}
+
+/// One write request made through io_uring, told when its outcome is known.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct IoWrite {
+    /// Path of the file in the submitter's mount namespace, from the kernel's own file object. Files without a path: pipe:\[inode\], socket:\[inode\], anon_inode:\[name\], memfd:name. Null only when the request named no open file, or when no file could be learned (see docs/limits.md).
+    #[schemars(with = "Option<String>")]
+    pub path: Option<Arc<Rendered<Text>>>,
+    /// The path's exact bytes in base64, where it is not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path_bytes: Option<String>,
+    /// The path was longer than 512 components or 32 KiB: its beginning is missing.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub path_truncated: bool,
+    /// The name was removed: path is the last one.
+    pub deleted: bool,
+    /// Offset at which the first byte landed; for a failed write the offset asked for. Null where the file has no position or the offset was never resolved.
+    pub pos: Option<i64>,
+    /// User address of the data; of the first segment for vectored writes.
+    #[schemars(with = "String")]
+    pub buf: Pointer,
+    /// Bytes asked for; for vectored writes the sum of the segments.
+    pub len: u32,
+    /// Number of segments of a vectored write.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iov_count: Option<u32>,
+    /// Thread that submitted the request, in the host's pid namespace; for SQPOLL rings the thread that created the ring.
+    pub worker_host_tid: u32,
+    /// Device of the file, in the kernel's encoding: major << 20 | minor.
+    pub device: Option<u32>,
+    /// Inode number of the file.
+    pub inode: Option<u64>,
+    /// The request's opcode.
+    pub opcode: Opcode,
+    /// Bytes written, or the negative errno. Null with outcome unknown.
+    pub result: Option<i32>,
+    /// Name of the errno.
+    #[schemars(with = "Option<String>")]
+    pub error: Option<&'static str>,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// How that became known.
+    pub completion: Completion,
+    /// Nanoseconds from submission to completion. Null where one of them was not seen.
+    pub latency_ns: Option<u64>,
+    /// Who handed the request to the kernel.
+    pub submitter: Submitter,
+    /// Who carried it out. Null when nobody did or nobody told.
+    pub executor: Option<Executor>,
+    /// That thread, in the host's pid namespace. Null where it is not known.
+    pub executor_host_tid: Option<u32>,
+    /// The request's user_data.
+    pub user_data: u64,
+    /// Descriptor or index of the registered file. Null when the submission was not seen.
+    pub fd: Option<i32>,
+    /// fd is an index into the ring's registered files.
+    pub fixed_file: bool,
+    /// RWF_* flags of the request.
+    pub rw_flags: u32,
+}
+
+/// The process that submitted a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Process {
+    /// Process id in the host's pid namespace.
+    pub host_pid: u32,
+    /// Thread id in the host's pid namespace.
+    pub host_tid: u32,
+    /// Process id in its own pid namespace.
+    pub pid: u32,
+    /// Thread id in its own pid namespace.
+    pub tid: u32,
+    /// Parent's process id in the host's pid namespace.
+    pub ppid: u32,
+    /// Name of the thread.
+    pub name: String,
+    /// Path of the executable.
+    pub executable: Option<String>,
+    /// Arguments, joined by blanks.
+    pub command_line: Option<String>,
+    /// Real user id.
+    pub uid: u32,
+    /// When the thread was started.
+    #[schemars(with = "String")]
+    pub start_time: Timestamp,
+    /// Id of the cgroup (v2).
+    pub cgroup_id: u64,
+    /// Inode number of the mount namespace.
+    pub mount_ns: u32,
+    /// Inode number of the pid namespace.
+    pub pid_ns: u32,
+}
+
+/// Why events are missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LossCause {
+    /// The ring buffer was full: ringwatch was slower than the writes.
+    RingFull,
+    /// All string buffers of a CPU were in use.
+    ScratchBusy,
+    /// The kernel did not run a program, since it was running on that CPU already.
+    ProgramSkipped,
+    /// A record could not be decoded.
+    Malformed,
+    /// An output could not be written.
+    Output,
+}
+
+impl LossCause {
+    /// As in JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::RingFull => "ring_full",
+            Self::ScratchBusy => "scratch_busy",
+            Self::ProgramSkipped => "program_skipped",
+            Self::Malformed => "malformed",
+            Self::Output => "output",
+        }
+    }
+
+    /// In words, with what to do.
+    #[must_use]
+    pub fn explain(self) -> &'static str {
+        match self {
+            Self::RingFull => "the ring buffer was full: raise --buffer-size, filter, or write to a faster output",
+            Self::ScratchBusy => "all string buffers of a CPU were in use",
+            Self::ProgramSkipped => "the kernel skipped a program that was already running on that CPU",
+            Self::Malformed => "a record could not be decoded: please report this",
+            Self::Output => "an output could not be written",
+        }
+    }
+}
+
+/// Events that are missing from the stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct EventsLost {
+    /// How many.
+    pub count: u64,
+    /// Why.
+    pub cause: LossCause,
+}
+
+/// What happened, by the name of the event.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(tag = "event", content = "data", rename_all = "snake_case")]
+#[allow(clippy::large_enum_variant, reason = "one is made at a time, on the stack")]
+pub enum Data {
+    /// A write.
+    IoWrite(IoWrite),
+    /// A gap in the stream.
+    EventsLost(EventsLost),
+}
+
+/// One line of the stream.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Event {
+    /// When the outcome was known; the submission was latency_ns earlier.
+    #[schemars(with = "String")]
+    pub timestamp: Timestamp,
+    /// What happened.
+    #[serde(flatten)]
+    pub data: Data,
+    /// The submitter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Process>")]
+    pub process: Option<Arc<Rendered<Process>>>,
+}

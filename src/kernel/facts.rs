@@ -1,0 +1,228 @@
+//! What the running kernel offers, collected and not judged. `None` means "could not look", which is not "no".
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use libbpf_rs::btf::types::{Enum, Func, Struct, Typedef};
+use libbpf_rs::ReferencesType as _;
+use libbpf_rs::btf::{Btf, BtfKind, BtfType, types};
+use serde::{Deserialize, Serialize};
+
+/// The kernel's own type information.
+pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// Capability numbers of `linux/capability.h`.
+const CAP_SYS_ADMIN: u32 = 21;
+const CAP_PERFMON: u32 = 38;
+const CAP_BPF: u32 = 39;
+
+/// The tracepoints that some plan uses.
+const TRACEPOINTS: [&str; 8] = [
+    "io_uring_submit_req",
+    "io_uring_submit_sqe",
+    "io_uring_req_failed",
+    "io_uring_queue_async_work",
+    "io_uring_complete",
+    "io_uring_cqe_overflow",
+    "io_uring_fail_link",
+    "io_uring_create",
+];
+
+/// Everything a plan depends on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// `uname -r`, for people; no decision rests on it.
+    pub release: String,
+    /// Machine name, as `uname -m`.
+    pub machine: String,
+    /// Effective user id is 0.
+    pub root: bool,
+    /// Capabilities that loading and attaching need.
+    pub capabilities: Option<Capabilities>,
+    /// `kernel.io_uring_disabled`: 0 enabled, 1 for privileged users, 2 disabled.
+    pub io_uring_disabled: Option<u32>,
+    /// The active lockdown mode: `none`, `integrity` or `confidentiality`.
+    pub lockdown: Option<String>,
+    /// What the kernel's type information tells.
+    pub btf: Option<BtfFacts>,
+}
+
+/// Capabilities of this process.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capabilities {
+    /// `CAP_BPF`.
+    pub bpf: bool,
+    /// `CAP_PERFMON`.
+    pub perfmon: bool,
+    /// `CAP_SYS_ADMIN`, which includes both.
+    pub sys_admin: bool,
+}
+
+impl Capabilities {
+    /// Programs can be loaded and attached to tracepoints.
+    #[must_use]
+    pub fn suffice(self) -> bool {
+        self.sys_admin || (self.bpf && self.perfmon)
+    }
+}
+
+/// What the kernel's type information tells.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BtfFacts {
+    /// The types of each tracepoint's arguments, by tracepoint; absent: no such tracepoint.
+    pub tracepoints: BTreeMap<String, Vec<String>>,
+    /// Bit numbers of the request flags, by the name of the flag.
+    pub request_flags: BTreeMap<String, u32>,
+    /// Kernel functions that programs call.
+    pub functions: Vec<String>,
+    /// Helpers that programs call, by the name in `enum bpf_func_id`.
+    pub helpers: Vec<String>,
+    /// `struct io_kiocb` exists: the kernel has io_uring.
+    pub io_uring: bool,
+}
+
+const REQUEST_FLAGS: [&str; 5] =
+    ["REQ_F_FIXED_FILE", "REQ_F_CQE_SKIP", "REQ_F_FAIL", "REQ_F_ASYNC_DATA", "REQ_F_SKIP_LINK_CQES"];
+
+const FUNCTIONS: [&str; 1] = ["bpf_rdonly_cast"];
+
+const HELPERS: [&str; 3] = ["BPF_FUNC_loop", "BPF_FUNC_for_each_map_elem", "BPF_FUNC_ringbuf_output"];
+
+impl Facts {
+    /// Looks at the running kernel.
+    #[must_use]
+    pub fn collect() -> Self {
+        Self {
+            release: read("/proc/sys/kernel/osrelease").unwrap_or_default(),
+            machine: std::env::consts::ARCH.to_owned(),
+            root: effective_uid() == Some(0),
+            capabilities: capabilities(),
+            io_uring_disabled: read("/proc/sys/kernel/io_uring_disabled").and_then(|s| s.parse().ok()),
+            lockdown: read("/sys/kernel/security/lockdown").and_then(|s| active_of(&s)),
+            btf: BtfFacts::collect(Path::new(KERNEL_BTF)),
+        }
+    }
+}
+
+impl BtfFacts {
+    fn collect(path: &Path) -> Option<Self> {
+        let btf = Btf::from_path(path).ok()?;
+        let mut facts = Self {
+            io_uring: btf.type_by_name::<Struct<'_>>("io_kiocb").is_some(),
+            ..Self::default()
+        };
+        for name in TRACEPOINTS {
+            if let Some(arguments) = tracepoint_arguments(&btf, name) {
+                facts.tracepoints.insert(name.to_owned(), arguments);
+            }
+        }
+        for name in FUNCTIONS {
+            if btf.type_by_name::<Func<'_>>(name).is_some() {
+                facts.functions.push(name.to_owned());
+            }
+        }
+        facts.scan_enums(&btf);
+        Some(facts)
+    }
+
+    /// The enums of interest have no name, or are found by their members: one pass over all.
+    fn scan_enums(&mut self, btf: &Btf<'_>) {
+        for list in btf.type_by_kind::<Enum<'_>>() {
+            let Some(first) = list.get(0).and_then(|m| m.name).and_then(|n| n.to_str()) else { continue };
+            let helpers = first == "BPF_FUNC_unspec";
+            if !helpers && !first.starts_with("REQ_F_") {
+                continue;
+            }
+            for member in list.iter() {
+                let Some(name) = member.name.and_then(|n| n.to_str()) else { continue };
+                if helpers {
+                    if HELPERS.contains(&name) {
+                        self.helpers.push(name.to_owned());
+                    }
+                } else if let Some(flag) = name.strip_suffix("_BIT")
+                    && REQUEST_FLAGS.contains(&flag)
+                    && let Ok(bit) = u32::try_from(member.value)
+                {
+                    self.request_flags.insert(flag.to_owned(), bit);
+                }
+            }
+        }
+    }
+
+    /// The mask of a request flag, in the low 32 bits.
+    #[must_use]
+    pub fn request_flag(&self, name: &str) -> Option<u32> {
+        self.request_flags.get(name).and_then(|&bit| 1u32.checked_shl(bit))
+    }
+}
+
+/// `typedef void (*btf_trace_NAME)(void *, ...)` gives a tracepoint's arguments.
+fn tracepoint_arguments(btf: &Btf<'_>, name: &str) -> Option<Vec<String>> {
+    let typedef = btf.type_by_name::<Typedef<'_>>(&format!("btf_trace_{name}"))?;
+    let pointer = typedef.referenced_type();
+    let proto = types::Ptr::try_from(pointer).ok()?.referenced_type();
+    let proto = types::FuncProto::try_from(proto).ok()?;
+    Some(proto.iter().skip(1).map(|p| btf.type_by_id::<BtfType<'_>>(p.ty).map_or_else(String::new, type_name)).collect())
+}
+
+fn type_name(mut ty: BtfType<'_>) -> String {
+    let mut stars = String::new();
+    loop {
+        match ty.kind() {
+            BtfKind::Ptr => stars.push('*'),
+            BtfKind::Const | BtfKind::Volatile | BtfKind::Restrict | BtfKind::TypeTag => {}
+            _ => break,
+        }
+        match ty.next_type() {
+            Some(next) => ty = next,
+            None => return format!("void{stars}"),
+        }
+    }
+    format!("{}{stars}", ty.name().map_or("void".into(), |n| n.to_string_lossy()))
+}
+
+fn read(path: &str) -> Option<String> {
+    fs::read_to_string(PathBuf::from(path)).ok().map(|s| s.trim().to_owned())
+}
+
+/// `none [integrity] confidentiality` gives `integrity`.
+fn active_of(modes: &str) -> Option<String> {
+    let (_, rest) = modes.split_once('[')?;
+    rest.split_once(']').map(|(mode, _)| mode.to_owned())
+}
+
+fn status_field(name: &str) -> Option<String> {
+    let status = read("/proc/self/status")?;
+    status.lines().find_map(|l| l.strip_prefix(name)).map(|v| v.trim().to_owned())
+}
+
+fn effective_uid() -> Option<u32> {
+    status_field("Uid:")?.split_whitespace().nth(1)?.parse().ok()
+}
+
+fn capabilities() -> Option<Capabilities> {
+    let mask = u64::from_str_radix(&status_field("CapEff:")?, 16).ok()?;
+    let has = |n: u32| mask & (1 << n) != 0;
+    Some(Capabilities { bpf: has(CAP_BPF), perfmon: has(CAP_PERFMON), sys_admin: has(CAP_SYS_ADMIN) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_active_mode_stands_in_brackets() {
+        assert_eq!(active_of("none [integrity] confidentiality").as_deref(), Some("integrity"));
+        assert_eq!(active_of("none integrity"), None);
+    }
+
+    #[test]
+    fn sys_admin_includes_the_others() {
+        let none = Capabilities::default();
+        assert!(!none.suffice());
+        assert!(!Capabilities { bpf: true, ..none }.suffice());
+        assert!(Capabilities { bpf: true, perfmon: true, ..none }.suffice());
+        assert!(Capabilities { sys_admin: true, ..none }.suffice());
+    }
+}

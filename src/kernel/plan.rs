@@ -1,0 +1,281 @@
+//! From facts to probes: a pure function, so that every kernel's choice can be tested without that kernel.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::facts::{BtfFacts, Facts};
+
+/// A way to see writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PlanKind {
+    /// Tracepoints whose completion carries the request: 6.0 and later.
+    Tracepoint,
+}
+
+impl fmt::Display for PlanKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tracepoint => f.write_str("tracepoint"),
+        }
+    }
+}
+
+/// One place in the kernel that is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Probe {
+    /// A request was accepted (6.4 and later).
+    IoUringSubmitReq,
+    /// A request was accepted (before 6.4).
+    IoUringSubmitSqe,
+    /// A request was refused in preparation.
+    IoUringReqFailed,
+    /// A request was handed to io-wq.
+    IoUringQueueAsyncWork,
+    /// A CQE was posted.
+    IoUringComplete,
+    /// A CQE found the CQ ring full.
+    IoUringCqeOverflow,
+    /// A link was cancelled by the failure of another.
+    IoUringFailLink,
+    /// A ring was created.
+    IoUringCreate,
+    /// A process forked: the followed tree grows.
+    SchedProcessFork,
+    /// A process ended: the followed tree shrinks.
+    SchedProcessExit,
+}
+
+impl Probe {
+    /// The tracepoint's name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::IoUringSubmitReq => "io_uring_submit_req",
+            Self::IoUringSubmitSqe => "io_uring_submit_sqe",
+            Self::IoUringReqFailed => "io_uring_req_failed",
+            Self::IoUringQueueAsyncWork => "io_uring_queue_async_work",
+            Self::IoUringComplete => "io_uring_complete",
+            Self::IoUringCqeOverflow => "io_uring_cqe_overflow",
+            Self::IoUringFailLink => "io_uring_fail_link",
+            Self::IoUringCreate => "io_uring_create",
+            Self::SchedProcessFork => "sched_process_fork",
+            Self::SchedProcessExit => "sched_process_exit",
+        }
+    }
+
+    /// What is lost without this probe; `None`: nothing works without it.
+    #[must_use]
+    pub fn without(self) -> Option<&'static str> {
+        match self {
+            Self::IoUringSubmitReq | Self::IoUringSubmitSqe | Self::IoUringComplete => None,
+            Self::IoUringReqFailed => Some("writes refused in preparation are told without fd, offset and length"),
+            Self::IoUringQueueAsyncWork => Some("writes done by io-wq but completed elsewhere name the submitter as executor"),
+            Self::IoUringCqeOverflow => Some("writes whose CQE overflowed are told late, with unknown result"),
+            Self::IoUringFailLink => Some("links cancelled without a CQE are told as successful"),
+            Self::IoUringCreate => Some("creators of SQPOLL rings are taken from the poll thread's name"),
+            Self::SchedProcessFork => Some("children of the followed processes are not followed"),
+            Self::SchedProcessExit => Some("a reused process id of the followed tree stays followed"),
+        }
+    }
+}
+
+/// Which of the two forms of a program is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Twin {
+    /// Reads through pointers whose types the verifier knows.
+    Typed,
+    /// Reads by a helper call for each field.
+    Raw,
+}
+
+/// A probe and the form it is loaded in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Choice {
+    /// The place.
+    pub probe: Probe,
+    /// The form.
+    pub twin: Twin,
+}
+
+/// What will be loaded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The way of seeing writes.
+    pub kind: PlanKind,
+    /// Its probes.
+    pub probes: Vec<Choice>,
+    /// Masks of the request flags.
+    pub flags: RequestFlags,
+    /// Probes that this kernel does not have, with what is lost.
+    pub missing: Vec<(Probe, String)>,
+    /// Why this plan.
+    pub why: String,
+}
+
+/// Masks of `REQ_F_*` in the running kernel; 0 where the kernel has no such flag.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestFlags {
+    /// `REQ_F_FIXED_FILE`.
+    pub fixed_file: u32,
+    /// `REQ_F_CQE_SKIP`.
+    pub cqe_skip: u32,
+    /// `REQ_F_FAIL`.
+    pub fail: u32,
+    /// `REQ_F_ASYNC_DATA`.
+    pub async_data: u32,
+    /// `REQ_F_SKIP_LINK_CQES`.
+    pub skip_link_cqes: u32,
+}
+
+/// Why nothing can be loaded, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The capabilities are missing.
+    #[error("ringwatch may not load BPF programs: run as root or grant CAP_BPF and CAP_PERFMON")]
+    NotPermitted,
+    /// The kernel carries no type information.
+    #[error(
+        "this kernel ({0}) has no BTF at /sys/kernel/btf/vmlinux: use a kernel built with CONFIG_DEBUG_INFO_BTF=y"
+    )]
+    NoBtf(String),
+    /// The kernel was built without io_uring.
+    #[error("this kernel ({0}) has no io_uring (CONFIG_IO_URING=n): there is nothing to watch")]
+    NoIoUring(String),
+    /// Reading kernel memory is forbidden.
+    #[error("kernel lockdown is in mode confidentiality, which forbids BPF to read kernel memory: boot with lockdown=integrity or none")]
+    Lockdown,
+    /// No plan fits.
+    #[error("this kernel ({release}) is not supported: {missing}; Linux 6.0 or later is needed")]
+    Unsupported {
+        /// `uname -r`.
+        release: String,
+        /// What the tracepoint plan lacks.
+        missing: String,
+    },
+}
+
+/// Chooses the probes.
+///
+/// # Errors
+/// Tells why nothing can be loaded, and what to do about it.
+pub fn plan(facts: &Facts, forced: Option<PlanKind>) -> Result<Plan, Refusal> {
+    if facts.capabilities.is_some_and(|c| !c.suffice()) {
+        return Err(Refusal::NotPermitted);
+    }
+    if facts.lockdown.as_deref() == Some("confidentiality") {
+        return Err(Refusal::Lockdown);
+    }
+    let Some(btf) = &facts.btf else { return Err(Refusal::NoBtf(facts.release.clone())) };
+    if !btf.io_uring {
+        return Err(Refusal::NoIoUring(facts.release.clone()));
+    }
+    match forced {
+        None | Some(PlanKind::Tracepoint) => tracepoint(facts, btf),
+    }
+}
+
+fn tracepoint(facts: &Facts, btf: &BtfFacts) -> Result<Plan, Refusal> {
+    let unsupported =
+        |missing: &str| Refusal::Unsupported { release: facts.release.clone(), missing: missing.to_owned() };
+    let argument = |name: &str, i: usize| {
+        btf.tracepoints.get(name).and_then(|arguments| arguments.get(i)).map_or("", String::as_str)
+    };
+
+    let submit = if argument("io_uring_submit_req", 0) == "io_kiocb*" {
+        Probe::IoUringSubmitReq
+    } else if argument("io_uring_submit_sqe", 0) == "io_kiocb*" {
+        Probe::IoUringSubmitSqe
+    } else {
+        return Err(unsupported("no tracepoint gives the submitted request"));
+    };
+    if argument("io_uring_complete", 1) != "void*" {
+        return Err(unsupported("the tracepoint io_uring_complete does not carry the request"));
+    }
+    for helper in ["BPF_FUNC_loop", "BPF_FUNC_for_each_map_elem", "BPF_FUNC_ringbuf_output"] {
+        if !btf.helpers.iter().any(|h| h == helper) {
+            return Err(unsupported(&format!("the BPF helper {helper} is missing")));
+        }
+    }
+
+    let typed = btf.functions.iter().any(|f| f == "bpf_rdonly_cast");
+    let twin = if typed { Twin::Typed } else { Twin::Raw };
+    let mut probes = vec![];
+    let mut missing = vec![];
+    for (probe, first) in [
+        (Probe::IoUringCreate, "int"),
+        (Probe::IoUringFailLink, "io_kiocb*"),
+        (Probe::IoUringCqeOverflow, "void*"),
+        (Probe::IoUringQueueAsyncWork, "io_kiocb*"),
+        (Probe::IoUringReqFailed, "io_uring_sqe*"),
+    ] {
+        if argument(probe.name(), 0) == first {
+            probes.push(Choice { probe, twin: if has_typed(probe) { twin } else { Twin::Raw } });
+        } else if let Some(lost) = probe.without() {
+            missing.push((probe, lost.to_owned()));
+        }
+    }
+    // Completion before submission: a request that is seen only at its end is told as such, never lost.
+    probes.push(Choice { probe: Probe::IoUringComplete, twin });
+    probes.push(Choice { probe: submit, twin });
+
+    let flag = |name: &str| btf.request_flag(name).unwrap_or(0);
+    Ok(Plan {
+        kind: PlanKind::Tracepoint,
+        probes,
+        missing,
+        flags: RequestFlags {
+            fixed_file: flag("REQ_F_FIXED_FILE"),
+            cqe_skip: flag("REQ_F_CQE_SKIP"),
+            fail: flag("REQ_F_FAIL"),
+            async_data: flag("REQ_F_ASYNC_DATA"),
+            skip_link_cqes: flag("REQ_F_SKIP_LINK_CQES"),
+        },
+        why: format!(
+            "{} and io_uring_complete carry the request; {}",
+            submit.name(),
+            if typed { "typed reads (bpf_rdonly_cast)" } else { "reads by helper: no bpf_rdonly_cast" }
+        ),
+    })
+}
+
+/// Whether a probe is on a path hot enough to have a typed twin.
+fn has_typed(probe: Probe) -> bool {
+    matches!(
+        probe,
+        Probe::IoUringSubmitReq
+            | Probe::IoUringSubmitSqe
+            | Probe::IoUringReqFailed
+            | Probe::IoUringQueueAsyncWork
+            | Probe::IoUringComplete
+    )
+}
+
+impl Plan {
+    /// The same plan without typed reads, for a kernel whose verifier refuses them.
+    #[must_use]
+    pub fn raw(&self) -> Self {
+        let mut plan = self.clone();
+        for choice in &mut plan.probes {
+            choice.twin = Twin::Raw;
+        }
+        "reads by helper: the verifier refused the typed programs".clone_into(&mut plan.why);
+        plan
+    }
+
+    /// Adds the probes that follow a process tree.
+    pub fn follow_tree(&mut self) {
+        for probe in [Probe::SchedProcessExit, Probe::SchedProcessFork] {
+            self.probes.insert(0, Choice { probe, twin: Twin::Raw });
+        }
+    }
+
+    /// Whether any program reads through typed pointers.
+    #[must_use]
+    pub fn is_typed(&self) -> bool {
+        self.probes.iter().any(|c| c.twin == Twin::Typed)
+    }
+}

@@ -1,0 +1,290 @@
+//! The events' manual: one source for `ringwatch events`, docs/events.md and the JSON Schema. Names, types and
+//! descriptions of fields come from the types of [`crate::event`].
+
+use std::fmt::Write as _;
+
+use schemars::generate::SchemaSettings;
+use serde_json::Value;
+
+use crate::event::{Event, EventsLost, IoWrite, Process};
+
+/// One event's page.
+#[derive(Debug)]
+pub struct Page {
+    /// The event's name.
+    pub name: &'static str,
+    /// In one line.
+    pub summary: &'static str,
+    /// The sets that it belongs to.
+    pub sets: &'static [&'static str],
+    /// At length.
+    pub description: &'static str,
+    /// What it rests on.
+    pub dependencies: &'static [&'static str],
+    /// Where it works.
+    pub kernels: &'static str,
+    /// What it is for.
+    pub use_cases: &'static [&'static str],
+    /// Other events of the same story.
+    pub related: &'static [&'static str],
+    schema: fn() -> Value,
+}
+
+/// All pages.
+pub const PAGES: [Page; 2] = [
+    Page {
+        name: "io_write",
+        summary: "a write made through io_uring",
+        sets: &["io_uring"],
+        description: "Exactly one event for each write request (WRITE, WRITEV, WRITE_FIXED, WRITEV_FIXED) that a program \
+submits to an io_uring and the kernel accepts or refuses, told when its outcome is known. No write system call is \
+made on this way, so system-call tracers and auditd do not see it. The process is the submitter's, also when a \
+worker of io-wq or the ring's polling thread did the work.",
+        dependencies: &[
+            "tracepoint io_uring_submit_req (before 6.4: io_uring_submit_sqe)",
+            "tracepoint io_uring_complete",
+            "tracepoint io_uring_req_failed",
+            "tracepoint io_uring_queue_async_work",
+            "tracepoint io_uring_cqe_overflow",
+            "tracepoint io_uring_fail_link",
+            "tracepoint io_uring_create",
+        ],
+        kernels: "Linux 6.0 and later with BTF (plan tracepoint)",
+        use_cases: &[
+            "Detect writes to sensitive files that bypass system-call monitoring.",
+            "Audit who wrote which bytes of which file, and what came of it.",
+            "See which writes are done inline and which by io-wq workers, and how long they take.",
+        ],
+        related: &["io_uring_create", "io_issue_sqe", "vfs_write", "file_modification", "security_file_open"],
+        schema: || schema_of::<IoWrite>(),
+    },
+    Page {
+        name: "events_lost",
+        summary: "a gap in the stream",
+        sets: &["io_uring"],
+        description: "Events that could not be told, with how many and why. Events and losses together are what the \
+programs did.",
+        dependencies: &[],
+        kernels: "all",
+        use_cases: &["Know whether the stream is complete; raise --buffer-size or filter when it is not."],
+        related: &["io_write"],
+        schema: || schema_of::<EventsLost>(),
+    },
+];
+
+/// The page of `name`.
+#[must_use]
+pub fn page(name: &str) -> Option<&'static Page> {
+    PAGES.iter().find(|p| p.name == name)
+}
+
+fn schema_of<T: schemars::JsonSchema>() -> Value {
+    let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
+    generator.into_root_schema_for::<T>().to_value()
+}
+
+/// The JSON Schema of a line of the stream.
+#[must_use]
+pub fn stream_schema() -> Value {
+    schema_of::<Event>()
+}
+
+/// A field as its schema tells it.
+struct Field {
+    name: String,
+    kind: String,
+    description: String,
+}
+
+fn fields(schema: &Value) -> Vec<Field> {
+    let properties = schema.get("properties").and_then(Value::as_object);
+    properties
+        .into_iter()
+        .flatten()
+        .map(|(name, field)| Field {
+            name: name.clone(),
+            kind: kind(schema, field),
+            description: field
+                .get("description")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .replace("\\[", "[")
+                .replace("\\]", "]")
+                .replace('\n', " "),
+        })
+        .collect()
+}
+
+/// `uint32`, `string or null`, or the values of an enum.
+fn kind(root: &Value, field: &Value) -> String {
+    if let Some(name) = field.get("$ref").and_then(Value::as_str).and_then(|r| r.strip_prefix("#/$defs/")) {
+        return root.get("$defs").and_then(|d| d.get(name)).map_or_else(String::new, |d| kind(root, d));
+    }
+    for list in ["anyOf", "oneOf"] {
+        if let Some(kinds) = field.get(list).and_then(Value::as_array) {
+            return kinds.iter().map(|k| kind(root, k)).collect::<Vec<_>>().join(" or ");
+        }
+    }
+    if let Some(value) = field.get("const").and_then(Value::as_str) {
+        return format!("\"{value}\"");
+    }
+    if let Some(values) = field.get("enum").and_then(Value::as_array) {
+        return values.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
+    }
+    let format = field.get("format").and_then(Value::as_str);
+    let name = |t: &str| match (t, format) {
+        ("integer", Some(format)) => format.to_owned(),
+        (t, _) => t.to_owned(),
+    };
+    match field.get("type") {
+        Some(Value::String(t)) => name(t),
+        Some(Value::Array(types)) => types.iter().filter_map(Value::as_str).map(name).collect::<Vec<_>>().join(" or "),
+        _ => "any".to_owned(),
+    }
+}
+
+impl Page {
+    /// The schema of the event's `data`.
+    #[must_use]
+    pub fn schema(&self) -> Value {
+        (self.schema)()
+    }
+
+    /// For a terminal.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut out = String::new();
+        let mut section = |title: &str, body: &str| {
+            let _ = writeln!(out, "{title}\n{body}");
+        };
+        section("NAME", &format!("  {} - {}\n", self.name, self.summary));
+        section("DESCRIPTION", &wrap(self.description));
+        section("SETS", &format!("  {}\n", self.sets.join(", ")));
+        let list = |items: &[&str]| items.iter().fold(String::new(), |all, item| all + &wrap(item));
+        let table = fields(&self.schema())
+            .iter()
+            .fold(String::new(), |all, f| all + "  " + &f.name + " (" + &f.kind + ")\n" + &indent(&wrap(&f.description)));
+        section("FIELDS OF data", &table);
+        if !self.dependencies.is_empty() {
+            section("DEPENDENCIES", &list(self.dependencies));
+        }
+        section("KERNELS", &wrap(self.kernels));
+        section("USE CASES", &list(self.use_cases));
+        section("RELATED EVENTS", &wrap(&self.related.join(", ")));
+        out
+    }
+
+    fn markdown(&self) -> String {
+        let mut out = format!("## {}\n\n{}\n\n", self.name, self.description);
+        let _ = writeln!(out, "Sets: {}.\n", self.sets.join(", "));
+        out += &field_table(&self.schema());
+        let mut list = |title: &str, items: &[&str]| {
+            if !items.is_empty() {
+                let _ = write!(out, "\n### {title}\n\n");
+                for item in items {
+                    let _ = writeln!(out, "- {item}");
+                }
+            }
+        };
+        list("Dependencies", self.dependencies);
+        list("Kernels", &[self.kernels]);
+        list("Use cases", self.use_cases);
+        list("Related events", self.related);
+        out
+    }
+}
+
+fn field_table(schema: &Value) -> String {
+    let mut out = "| field | type | meaning |\n|---|---|---|\n".to_owned();
+    for field in fields(schema) {
+        let cell = |s: &str| s.replace('|', "\\|");
+        let _ = writeln!(out, "| `{}` | {} | {} |", field.name, cell(&field.kind), cell(&field.description));
+    }
+    out
+}
+
+/// docs/events.md.
+#[must_use]
+pub fn markdown() -> String {
+    let mut out = "# Events\n\nMade by `cargo xtask docs`; do not edit. Each line of the stream is one JSON object:\n\n".to_owned();
+    out += "```json\n{\"timestamp\":\"RFC 3339 with nanoseconds\",\"event\":\"NAME\",\"data\":{},\"process\":{}}\n```\n\n";
+    out += "`timestamp` is the moment the outcome was known; the submission was `latency_ns` earlier. `process` is the \
+submitter. The JSON Schema of a line is [events.schema.json](events.schema.json); `ringwatch events NAME --schema` \
+prints that of one event's `data`.\n\n## process\n\n";
+    out += &field_table(&schema_of::<Process>());
+    for page in &PAGES {
+        out.push('\n');
+        out += &page.markdown();
+    }
+    out
+}
+
+/// docs/events.schema.json.
+#[must_use]
+pub fn schema_file() -> String {
+    format!("{:#}\n", stream_schema())
+}
+
+/// Lines of at most 100 columns, indented by two.
+fn wrap(text: &str) -> String {
+    let mut out = String::new();
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        if !line.is_empty() && line.len() + word.len() > 96 {
+            let _ = writeln!(out, "  {line}");
+            line.clear();
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line += word;
+    }
+    let _ = writeln!(out, "  {line}");
+    out
+}
+
+fn indent(text: &str) -> String {
+    text.lines().fold(String::new(), |all, line| all + "    " + line + "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_has_a_type_and_a_meaning() {
+        for page in &PAGES {
+            let fields = fields(&page.schema());
+            assert!(!fields.is_empty(), "{}", page.name);
+            for field in fields {
+                assert!(field.kind != "any" && !field.description.is_empty(), "{}.{}", page.name, field.name);
+            }
+        }
+    }
+
+    #[test]
+    fn the_contract_of_io_write_stands() {
+        let schema = page("io_write").map(Page::schema).unwrap_or_default();
+        let kinds: Vec<_> = fields(&schema).into_iter().map(|f| (f.name, f.kind)).collect();
+        for (name, kind) in [
+            ("path", "string or null"),
+            ("pos", "int64 or null"),
+            ("buf", "string"),
+            ("len", "uint32"),
+            ("worker_host_tid", "uint32"),
+            ("device", "uint32 or null"),
+            ("inode", "uint64 or null"),
+        ] {
+            assert!(kinds.contains(&(name.to_owned(), kind.to_owned())), "{name}: {kinds:?}");
+        }
+    }
+
+    #[test]
+    fn the_documents_are_current() {
+        for (file, now) in [("docs/events.md", markdown()), ("docs/events.schema.json", schema_file())] {
+            let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+            let held = std::fs::read_to_string(path).unwrap_or_default();
+            assert!(held == now, "{file} is out of date: run `cargo xtask docs`");
+        }
+    }
+}

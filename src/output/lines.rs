@@ -1,0 +1,129 @@
+//! Buffered lines, written whole: after a failed write the next line starts on a line of its own.
+
+use std::io::{self, Write};
+
+use super::Trouble;
+
+/// Bytes that are gathered before they are written.
+const ENOUGH: usize = 256 * 1024;
+
+#[derive(Debug)]
+pub(super) struct Lines<W> {
+    writer: W,
+    buffer: Vec<u8>,
+    events: u64,
+    /// The output ends in the middle of a line.
+    torn: bool,
+}
+
+impl<W: Write> Lines<W> {
+    pub(super) fn new(writer: W) -> Self {
+        Self { writer, buffer: Vec::with_capacity(ENOUGH + 4096), events: 0, torn: false }
+    }
+
+    /// Where the text of the next event goes.
+    pub(super) fn buffer(&mut self) -> &mut Vec<u8> {
+        if self.torn && self.buffer.is_empty() {
+            self.buffer.push(b'\n');
+        }
+        &mut self.buffer
+    }
+
+    /// An event was appended to the buffer.
+    pub(super) fn added(&mut self) -> Result<(), Trouble> {
+        self.events += 1;
+        if self.buffer.len() >= ENOUGH { self.flush() } else { Ok(()) }
+    }
+
+    pub(super) fn flush(&mut self) -> Result<(), Trouble> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let mut written = 0;
+        let error = loop {
+            if written == self.buffer.len() {
+                break self.writer.flush().err();
+            }
+            match self.writer.write(&self.buffer[written..]) {
+                Ok(0) => break Some(io::ErrorKind::WriteZero.into()),
+                Ok(n) => written += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => break Some(e),
+            }
+        };
+        let outcome = match error {
+            None => Ok(()),
+            Some(e) if e.kind() == io::ErrorKind::BrokenPipe => Err(Trouble::Closed),
+            Some(error) => Err(Trouble::Failed { events: self.unwritten(written), error }),
+        };
+        self.torn = if written == 0 { self.torn } else { self.buffer[written - 1] != b'\n' };
+        self.buffer.clear();
+        self.events = 0;
+        outcome
+    }
+
+    /// Events of which the end is not among the first `written` bytes.
+    fn unwritten(&self, written: usize) -> u64 {
+        let whole = self.buffer[..written].iter().filter(|&&b| b == b'\n').count() as u64;
+        let torn = u64::from(self.buffer.first() == Some(&b'\n') && written > 0);
+        self.events.saturating_sub(whole.saturating_sub(torn))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes `room` bytes, then fails as a full disk does.
+    struct Disk {
+        held: Vec<u8>,
+        room: usize,
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let n = bytes.len().min(self.room - self.held.len());
+            if n == 0 {
+                return Err(io::Error::from_raw_os_error(libc::ENOSPC));
+            }
+            self.held.extend_from_slice(&bytes[..n]);
+            Ok(n)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_full_disk_loses_whole_events_and_tears_no_later_line() {
+        let mut lines = Lines::new(Disk { held: vec![], room: 7 });
+        for text in [b"one\n", b"two\n", b"six\n"] {
+            lines.buffer().extend_from_slice(text);
+            assert!(lines.added().is_ok());
+        }
+        let Err(Trouble::Failed { events, .. }) = lines.flush() else { panic!("the disk was full") };
+        assert_eq!(events, 2);
+        lines.writer.room = 100;
+        lines.buffer().extend_from_slice(b"ten\n");
+        assert!(lines.added().is_ok());
+        assert!(lines.flush().is_ok());
+        assert_eq!(lines.writer.held, b"one\ntwo\nten\n");
+    }
+
+    #[test]
+    fn a_gone_reader_is_a_clean_end() {
+        struct Gone;
+        impl Write for Gone {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut lines = Lines::new(Gone);
+        lines.buffer().push(b'\n');
+        assert!(matches!(lines.flush(), Err(Trouble::Closed)));
+    }
+}

@@ -1,0 +1,173 @@
+//! The pipeline thread: records in, events out to every sink.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender};
+
+use globset::GlobSet;
+
+use crate::enrich::{Clock, Enricher};
+use crate::event::{Data, Event, EventsLost, LossCause};
+use crate::loss::Losses;
+use crate::output::{Sink, Trouble};
+use crate::record::{Batch, decode};
+
+/// What the ring thread sends.
+#[derive(Debug)]
+pub enum Message {
+    /// Records, in order.
+    Records(Batch),
+    /// Losses that the kernel side counted.
+    Lost(EventsLost),
+    /// Nothing more for now: show what there is.
+    Flush,
+}
+
+/// What the pipeline tells the ring thread.
+#[derive(Debug, Clone, Default)]
+pub struct Signals {
+    /// Enough: the limit is reached, or nobody reads any more.
+    pub stop: Arc<AtomicBool>,
+    /// The strings were forgotten: send them anew.
+    pub forget: Arc<AtomicBool>,
+}
+
+/// Which events are shown.
+#[derive(Debug, Default)]
+pub struct Select {
+    /// Paths; `None`: all.
+    pub paths: Option<GlobSet>,
+    /// At most this many.
+    pub limit: Option<u64>,
+}
+
+/// What was done in the end.
+#[derive(Debug, Clone, Default)]
+pub struct Summary {
+    /// Events written.
+    pub events: u64,
+    /// Writes that the path filter left out.
+    pub filtered: u64,
+    /// Losses by cause.
+    pub losses: Losses,
+}
+
+/// The state of the thread.
+#[derive(Debug)]
+pub struct Pipeline {
+    enricher: Enricher,
+    sinks: Vec<Sink>,
+    select: Select,
+    signals: Signals,
+    summary: Summary,
+    /// Outputs that failed before, so that a full disk is reported once.
+    complained: Vec<String>,
+}
+
+impl Pipeline {
+    /// Ready to run.
+    #[must_use]
+    pub fn new(sinks: Vec<Sink>, select: Select, signals: Signals) -> Self {
+        Self {
+            enricher: Enricher::default(),
+            sinks,
+            select,
+            signals,
+            summary: Summary::default(),
+            complained: vec![],
+        }
+    }
+
+    /// Works until the ring thread hangs up. Empty batches go back through `spare`.
+    #[must_use]
+    pub fn run(mut self, messages: &Receiver<Message>, spare: &Sender<Batch>) -> Summary {
+        for message in messages {
+            match message {
+                Message::Records(mut batch) => {
+                    self.records(&batch);
+                    batch.clear();
+                    let _ = spare.send(batch);
+                }
+                Message::Lost(lost) => self.lost(lost),
+                Message::Flush => {
+                    self.flush();
+                    self.enricher.refresh_clock();
+                }
+            }
+        }
+        self.flush();
+        self.summary
+    }
+
+    fn records(&mut self, batch: &Batch) {
+        for bytes in batch.iter() {
+            match decode(bytes) {
+                Ok(record) => {
+                    if let Some(event) = self.enricher.take(&record) {
+                        self.event(&event);
+                    }
+                }
+                Err(_) => self.lost(EventsLost { count: 1, cause: LossCause::Malformed }),
+            }
+        }
+        if self.enricher.is_full() {
+            self.signals.forget.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn event(&mut self, event: &Event) {
+        if let (Some(paths), Data::IoWrite(write)) = (&self.select.paths, &event.data)
+            && !write.path.as_ref().is_some_and(|p| paths.is_match(&p.text))
+        {
+            self.summary.filtered += 1;
+            return;
+        }
+        if self.select.limit.is_some_and(|limit| self.summary.events >= limit) {
+            return;
+        }
+        self.summary.events += 1;
+        self.put(event);
+        if self.select.limit == Some(self.summary.events) {
+            self.signals.stop.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn lost(&mut self, lost: EventsLost) {
+        self.summary.losses.add(lost);
+        self.put(&Event { timestamp: Clock::wall(), data: Data::EventsLost(lost), process: None });
+    }
+
+    fn put(&mut self, event: &Event) {
+        self.each_sink(|sink| sink.put(event));
+    }
+
+    fn flush(&mut self) {
+        self.each_sink(Sink::flush);
+    }
+
+    fn each_sink(&mut self, mut work: impl FnMut(&mut Sink) -> Result<(), Trouble>) {
+        let mut failed = 0;
+        for sink in &mut self.sinks {
+            match work(sink) {
+                Ok(()) => {}
+                Err(Trouble::Closed) => self.signals.stop.store(true, Ordering::Relaxed),
+                Err(Trouble::Failed { events, error }) => {
+                    failed += events;
+                    if !self.complained.iter().any(|name| name == sink.name()) {
+                        eprintln!("ringwatch: cannot write to {}: {error}; tracing goes on", sink.name());
+                        self.complained.push(sink.name().to_owned());
+                    }
+                }
+            }
+        }
+        if failed > 0 {
+            let lost = EventsLost { count: failed, cause: LossCause::Output };
+            self.summary.losses.add(lost);
+            // Told to the outputs that work; the one that failed gets it when it works again.
+            let event = Event { timestamp: Clock::wall(), data: Data::EventsLost(lost), process: None };
+            for sink in &mut self.sinks {
+                let _ = sink.put(&event);
+            }
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! Bytes of the ring buffer to records: pure, and never trusting what the bytes say of themselves.
+
+use crate::kernel::{rw_path, rw_task, rw_write};
+
+/// Where the variable part of path and task records starts; `RW_DATA_OFFSET`.
+const DATA_OFFSET: usize = 112;
+
+/// Flags of a record; `enum rw_flag`.
+pub mod flag {
+    /// `fd` is an index into the registered files.
+    pub const FIXED_FILE: u32 = 1 << 0;
+    /// Submitted by the SQPOLL thread.
+    pub const SQPOLL: u32 = 1 << 1;
+    /// The submission was seen.
+    pub const SUBMIT: u32 = 1 << 2;
+    /// The file is known.
+    pub const FILE: u32 = 1 << 3;
+    /// The file's name was removed.
+    pub const DELETED: u32 = 1 << 4;
+    /// Refused in preparation.
+    pub const PREP_FAILED: u32 = 1 << 5;
+    /// The file has no position.
+    pub const NO_POS: u32 = 1 << 7;
+    /// `ki_pos` is valid.
+    pub const KI_POS: u32 = 1 << 8;
+    /// `exec_tid` is valid.
+    pub const EXEC_TID: u32 = 1 << 9;
+    /// The path was cut.
+    pub const TRUNCATED: u32 = 1 << 10;
+    /// The dentry has no parent and no mount point.
+    pub const PSEUDO: u32 = 1 << 13;
+    /// The data was appended.
+    pub const APPEND: u32 = 1 << 15;
+}
+
+/// How a write's end became known; `enum rw_end`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Its CQE was posted.
+    Cqe,
+    /// Its CQE found the CQ ring full.
+    Overflow,
+    /// It succeeded without a CQE.
+    Skipped,
+    /// It was cancelled with a link, without a CQE.
+    Link,
+    /// The kernel never told.
+    Unseen,
+    /// Tracing stopped before its end.
+    InFlight,
+}
+
+/// Who carried a write out; `enum rw_executor`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Executor {
+    /// The submitting thread.
+    Submitter,
+    /// A worker of io-wq.
+    IoWq,
+    /// The SQPOLL thread.
+    Sqpoll,
+    /// A kernel thread, such as the one that ends the requests of a dead process.
+    Kernel,
+    /// Nobody told.
+    Unknown,
+}
+
+/// A write that ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Write {
+    raw: rw_write,
+    /// How its end became known.
+    pub end: End,
+    /// Who carried it out.
+    pub executor: Executor,
+}
+
+impl std::ops::Deref for Write {
+    type Target = rw_write;
+
+    fn deref(&self) -> &rw_write {
+        &self.raw
+    }
+}
+
+impl Write {
+    /// Whether all of `flags` are set.
+    #[must_use]
+    pub fn has(&self, flags: u32) -> bool {
+        self.raw.flags & flags == flags
+    }
+}
+
+/// A path, sent once before the writes that refer to it.
+#[derive(Debug, Clone, Copy)]
+pub struct Path<'a> {
+    /// The id that writes refer to.
+    pub id: u64,
+    /// See [`flag`].
+    pub flags: u32,
+    /// Inode number of the file.
+    pub inode: u64,
+    /// Mode of the file.
+    pub mode: u32,
+    /// The components, leaf first, each ended by a NUL.
+    pub names: &'a [u8],
+}
+
+/// A thread that submitted a write, sent once before the writes that refer to it.
+#[derive(Debug, Clone, Copy)]
+pub struct Task<'a> {
+    raw: rw_task,
+    /// Arguments, each ended by a NUL; empty when they could not be read.
+    pub command_line: &'a [u8],
+}
+
+impl std::ops::Deref for Task<'_> {
+    type Target = rw_task;
+
+    fn deref(&self) -> &rw_task {
+        &self.raw
+    }
+}
+
+/// A record of the ring buffer.
+#[derive(Debug, Clone, Copy)]
+pub enum Record<'a> {
+    /// A write ended.
+    Write(Write),
+    /// A path.
+    Path(Path<'a>),
+    /// A thread.
+    Task(Task<'a>),
+}
+
+/// Bytes that are no record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// Fewer bytes than the record needs.
+    #[error("record of {0} bytes is too short")]
+    Short(usize),
+    /// A type that is not known.
+    #[error("unknown record type {0}")]
+    Type(u32),
+    /// A field holds a value that it cannot have.
+    #[error("field {0} holds {1}")]
+    Field(&'static str, u32),
+}
+
+/// Types whose every bit pattern is a value, without padding.
+///
+/// # Safety
+/// All fields must be integers or arrays of them.
+unsafe trait Plain: Copy {}
+// SAFETY: generated from bpf/record.h, which has only integers and arrays of integers.
+unsafe impl Plain for rw_write {}
+// SAFETY: as above.
+unsafe impl Plain for rw_path {}
+// SAFETY: as above.
+unsafe impl Plain for rw_task {}
+
+fn head<T: Plain>(bytes: &[u8]) -> Result<T, Malformed> {
+    if bytes.len() < size_of::<T>() {
+        return Err(Malformed::Short(bytes.len()));
+    }
+    // SAFETY: there are enough bytes, any of them make a T, and the read does not need alignment.
+    Ok(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
+}
+
+fn data(bytes: &[u8], size: u32) -> Result<&[u8], Malformed> {
+    usize::try_from(size)
+        .ok()
+        .and_then(|size| bytes.get(DATA_OFFSET..)?.get(..size))
+        .ok_or(Malformed::Short(bytes.len()))
+}
+
+/// Decodes one record.
+///
+/// # Errors
+/// The bytes are no record that this version knows.
+pub fn decode(bytes: &[u8]) -> Result<Record<'_>, Malformed> {
+    let kind = bytes.first_chunk().map(|b| u32::from_ne_bytes(*b)).ok_or(Malformed::Short(bytes.len()))?;
+    match kind {
+        1 => {
+            let raw: rw_write = head(bytes)?;
+            let end = match raw.end {
+                0 => End::Cqe,
+                1 => End::Overflow,
+                2 => End::Skipped,
+                3 => End::Link,
+                4 => End::Unseen,
+                5 => End::InFlight,
+                other => return Err(Malformed::Field("end", other.into())),
+            };
+            let executor = match raw.executor {
+                0 => Executor::Submitter,
+                1 => Executor::IoWq,
+                2 => Executor::Sqpoll,
+                3 => Executor::Kernel,
+                4 => Executor::Unknown,
+                other => return Err(Malformed::Field("executor", other.into())),
+            };
+            Ok(Record::Write(Write { raw, end, executor }))
+        }
+        2 => {
+            let raw: rw_path = head(bytes)?;
+            Ok(Record::Path(Path {
+                id: raw.path_id,
+                flags: raw.flags,
+                inode: raw.inode,
+                mode: raw.mode,
+                names: data(bytes, raw.size)?,
+            }))
+        }
+        3 => {
+            let raw: rw_task = head(bytes)?;
+            Ok(Record::Task(Task { raw, command_line: data(bytes, raw.size)? }))
+        }
+        other => Err(Malformed::Type(other)),
+    }
+}
+
+/// Records back to back, each behind its length: how the ring thread hands them on.
+#[derive(Debug, Default)]
+pub struct Batch {
+    bytes: Vec<u8>,
+    len: usize,
+}
+
+impl Batch {
+    /// Appends a copy of a record.
+    pub fn push(&mut self, record: &[u8]) {
+        let Ok(size) = u32::try_from(record.len()) else { return };
+        self.bytes.extend_from_slice(&size.to_ne_bytes());
+        self.bytes.extend_from_slice(record);
+        self.len += 1;
+    }
+
+    /// Bytes held.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether no record is held.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Forgets the records, keeps the memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.len = 0;
+    }
+
+    /// The records in order.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = self.bytes.as_slice();
+        std::iter::from_fn(move || {
+            let (size, tail) = rest.split_first_chunk()?;
+            let (record, tail) = tail.split_at_checked(u32::from_ne_bytes(*size) as usize)?;
+            rest = tail;
+            Some(record)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn bytes_of<T: Plain>(value: &T) -> Vec<u8> {
+        // SAFETY: a Plain type has no padding, so all of its bytes are initialised.
+        unsafe { std::slice::from_raw_parts(std::ptr::from_ref(value).cast::<u8>(), size_of::<T>()) }.to_vec()
+    }
+
+    #[test]
+    fn a_write_survives_the_way() {
+        let raw = rw_write { r#type: 1, result: -28, len: 7, end: 1, executor: 2, ..rw_write::default() };
+        let Ok(Record::Write(w)) = decode(&bytes_of(&raw)) else { panic!("not a write") };
+        assert_eq!((w.result, w.len, w.end, w.executor), (-28, 7, End::Overflow, Executor::Sqpoll));
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused() {
+        let raw = rw_write { r#type: 1, end: 9, ..rw_write::default() };
+        assert_eq!(decode(&bytes_of(&raw)).err(), Some(Malformed::Field("end", 9)));
+        let raw = rw_write { r#type: 1, executor: 77, ..rw_write::default() };
+        assert_eq!(decode(&bytes_of(&raw)).err(), Some(Malformed::Field("executor", 77)));
+        assert_eq!(decode(&9u32.to_ne_bytes()).err(), Some(Malformed::Type(9)));
+        assert_eq!(decode(&[1, 0]).err(), Some(Malformed::Short(2)));
+    }
+
+    #[test]
+    fn a_path_cannot_claim_more_than_was_sent() {
+        let raw = rw_path { r#type: 2, size: 5, ..rw_path::default() };
+        let mut bytes = bytes_of(&raw);
+        bytes.resize(DATA_OFFSET, 0);
+        bytes.extend_from_slice(b"a\0bc");
+        assert_eq!(decode(&bytes).err(), Some(Malformed::Short(bytes.len())));
+        bytes.push(0);
+        let Ok(Record::Path(path)) = decode(&bytes) else { panic!("not a path") };
+        assert_eq!(path.names, b"a\0bc\0");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_crash_the_decoder(bytes in proptest::collection::vec(any::<u8>(), 0..400), kind in 0u32..5) {
+            let mut bytes = bytes;
+            if let Some(first) = bytes.first_chunk_mut() {
+                *first = kind.to_ne_bytes();
+            }
+            let _ = decode(&bytes);
+        }
+
+        #[test]
+        fn a_batch_returns_what_was_pushed(records in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..50), 0..20)) {
+            let mut batch = Batch::default();
+            for record in &records {
+                batch.push(record);
+            }
+            prop_assert_eq!(batch.iter().map(<[u8]>::to_vec).collect::<Vec<_>>(), records);
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! The project's chores.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use clap::Parser;
+
+#[derive(Debug, Parser)]
+enum Chore {
+    /// Write the generated documents: docs/events.md, docs/events.schema.json.
+    Docs,
+}
+
+fn main() -> Result<()> {
+    match Chore::parse() {
+        Chore::Docs => docs(),
+    }
+}
+
+fn docs() -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+    for (name, text) in
+        [("events.md", ringwatch::manual::markdown()), ("events.schema.json", ringwatch::manual::schema_file())]
+    {
+        fs::write(root.join(name), text).with_context(|| format!("cannot write docs/{name}"))?;
+    }
+    Ok(())
+}
