@@ -151,8 +151,18 @@ static __always_inline void emit_untold(struct rw_write *rec, u8 end)
 	rec->end_ns = bpf_ktime_get_ns();
 	rec->end = end;
 	/* A write that does not succeed in full loses IOSQE_CQE_SKIP_SUCCESS and posts its CQE. */
-	if (rec->flags & RW_F_CQE_SKIP && end == RW_END_SKIPPED)
+	if (end == RW_END_SKIPPED) {
 		rec->result = rec->len;
+		if (rec->flags & RW_F_PUNTED) {
+			rec->executor = RW_EXEC_IOWQ;
+		} else if (rec->flags & RW_F_SQPOLL) {
+			rec->executor = RW_EXEC_SQPOLL;
+		} else {
+			rec->executor = RW_EXEC_SUBMITTER;
+			rec->exec_tid = rec->tid;
+			rec->flags |= RW_F_EXEC_TID;
+		}
+	}
 	emit(rec);
 }
 
@@ -193,7 +203,7 @@ static __noinline void recycled_pending(u64 req, struct io_ring_ctx *ctx)
 	rec = *held;
 	if (!pending_take(req))
 		return;
-	/* The slot of the registered file may have been filled after the submission. */
+	/* A link before it may have filled the ring's slot after the submission. */
 	if (!(rec.flags & RW_F_FILE) && rec.flags & RW_F_FIXED_FILE && rec.ctx == (u64)ctx) {
 		if (!file_by_number(&rec, NULL, ctx, &id)) {
 			count(RW_LOST_RING_FULL);

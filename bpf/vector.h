@@ -12,6 +12,8 @@ struct vector {
 	u64 sum;
 	u32 n;
 	bool user;
+	/* One segment alone is longer than any sum that is told. */
+	bool over;
 };
 
 struct segment {
@@ -33,6 +35,8 @@ static long vector_step(u64 i, struct vector *v)
 	if (!i)
 		v->first = segment.base;
 	v->sum += segment.len;
+	if (segment.len > 0xffffffff)
+		v->over = true;
 	return 0;
 }
 
@@ -45,7 +49,7 @@ static __always_inline void vector_sum(struct vector *v, struct rw_write *rec)
 {
 	bpf_loop(SEGMENTS_MAX, vector_step, v, 0);
 	rec->buf = v->first;
-	set_len(rec, v->sum);
+	set_len(rec, v->over ? ~0ULL : v->sum);
 }
 
 /*

@@ -4,10 +4,11 @@
 static __always_inline void set_executor(const bool typed, struct rw_write *rec, struct task_struct *submitter)
 {
 	struct task_struct *current = typed ? bpf_get_current_task_btf() : (void *)bpf_get_current_task();
-	u32 flags = RD(typed, current, flags);
+	u32 flags = RD(typed, current, flags), tid = RD(typed, submitter, pid);
 
 	rec->exec_tid = RD(typed, current, pid);
-	if (flags & PF_IO_WORKER) {
+	/* The SQPOLL thread is of the same kind as the workers, and the submitter of its ring's requests. */
+	if (flags & PF_IO_WORKER && rec->exec_tid != tid) {
 		rec->executor = RW_EXEC_IOWQ;
 		rec->flags |= RW_F_EXEC_TID;
 	} else if (rec->flags & RW_F_PUNTED) {
@@ -19,7 +20,7 @@ static __always_inline void set_executor(const bool typed, struct rw_write *rec,
 		rec->flags |= RW_F_EXEC_TID;
 	} else {
 		rec->executor = rec->flags & RW_F_SQPOLL ? RW_EXEC_SQPOLL : RW_EXEC_SUBMITTER;
-		rec->exec_tid = RD(typed, submitter, pid);
+		rec->exec_tid = tid;
 		rec->flags |= RW_F_EXEC_TID;
 	}
 }

@@ -67,9 +67,10 @@ static __always_inline int on_submit(const bool typed, struct io_kiocb *req)
 		/* No CQE, so no completion: what is known of the file must be known now. */
 		rec.flags |= RW_F_CQE_SKIP;
 		head = RD(typed, ctx, submit_state.link.head);
+		/* What a link before it puts into the ring's slot is not there yet. */
 		if (head)
 			rec.flags |= RW_F_FOLLOWER;
-		else if (file_by_number(&rec, task_of(false, req), ctx, &id))
+		if ((!head || !(rec.flags & RW_F_FIXED_FILE)) && file_by_number(&rec, task_of(false, req), ctx, &id))
 			set_file(&rec, &id);
 	}
 	pending_put((u64)req, &rec);

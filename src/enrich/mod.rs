@@ -124,10 +124,6 @@ impl Enricher {
 }
 
 fn executor(w: &Write) -> Option<Executor> {
-    // Refused in preparation or cancelled with its link: nobody carried it out.
-    if w.has(flag::PREP_FAILED) || w.end == End::Link {
-        return None;
-    }
     match w.executor {
         record::Executor::Submitter => Some(Executor::Submitter),
         record::Executor::IoWq => Some(Executor::IoWq),
