@@ -95,7 +95,7 @@ impl Pipeline {
                 }
             }
         }
-        self.flush();
+        self.each_sink(Sink::finish);
         self.summary
     }
 
@@ -161,13 +161,7 @@ impl Pipeline {
             }
         }
         if failed > 0 {
-            let lost = EventsLost { count: failed, cause: LossCause::Output };
-            self.summary.losses.add(lost);
-            // Told to the outputs that work; the one that failed gets it when it works again.
-            let event = Event { timestamp: Clock::wall(), data: Data::EventsLost(lost), process: None };
-            for sink in &mut self.sinks {
-                let _ = sink.put(&event);
-            }
+            self.summary.losses.add(EventsLost { count: failed, cause: LossCause::Output });
         }
     }
 }

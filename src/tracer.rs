@@ -126,7 +126,10 @@ fn trace(
     let ring = session.ring(|record| feed.borrow_mut().record(record))?;
     let mut watch = Watch::default();
     let mut child = match command {
-        [] => None,
+        [] => {
+            eprintln!("ringwatch: tracing (plan: {}), Ctrl-C ends it", session.plan().kind);
+            None
+        }
         command => {
             let failed = |e| Error::Command(command[0].to_string_lossy().into_owned(), e);
             let child = Child::start(command).map_err(failed)?;
@@ -175,7 +178,7 @@ fn trace(
         }
     }
     session.stop()?;
-    ring.consume()?;
+    while ring.consume()? > 0 {}
     care(session, &feed, &mut watch, signals)?;
     feed.borrow_mut().hand_on(true);
     Ok(status)

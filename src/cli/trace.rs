@@ -56,6 +56,10 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "SIZE", default_value = "16M", value_parser = buffer_size)]
     buffer_size: u32,
 
+    /// Read kernel memory by helper calls, as on kernels whose verifier knows no typed reads.
+    #[arg(long, hide = true)]
+    raw_reads: bool,
+
     /// Run this command, and follow it and all processes that it starts.
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -75,6 +79,9 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     }
 
     let mut plan = plan(&Facts::collect(), None)?;
+    if arguments.raw_reads {
+        plan = plan.raw("asked for");
+    }
     let tree = !arguments.command.is_empty();
     if tree {
         plan.follow_tree();
@@ -93,7 +100,16 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         sinks,
         duration: arguments.duration,
         command: arguments.command,
-    })?;
+    });
+    let outcome = match outcome {
+        Err(error @ tracer::Error::Command(..)) => {
+            // As a shell has it.
+            let missing = matches!(&error, tracer::Error::Command(_, e) if e.kind() == std::io::ErrorKind::NotFound);
+            eprintln!("ringwatch: {error}");
+            return Ok(Exit::Command(if missing { 127 } else { 126 }));
+        }
+        other => other?,
+    };
     summarize(&outcome);
     Ok(outcome.status.map_or(Exit::Success, exit_of))
 }

@@ -132,7 +132,9 @@ pub fn start<'obj>(storage: &'obj mut Storage, plan: &Plan, options: &Options) -
     libbpf_rs::set_print(Some((PrintLevel::Warn, keep_log)));
     let [first, second] = &mut storage.0;
     match Session::load(first, plan, options) {
-        Err(Error::Load { .. }) if plan.is_typed() => Session::load(second, &plan.raw(), options),
+        Err(Error::Load { .. }) if plan.is_typed() => {
+            Session::load(second, &plan.raw("the verifier refused the typed programs"), options)
+        }
         other => other,
     }
 }
@@ -309,17 +311,20 @@ fn recursion_misses(fd: std::os::fd::BorrowedFd<'_>) -> Option<u64> {
     info.lines().find_map(|l| l.strip_prefix("recursion_misses:")).and_then(|v| v.trim().parse().ok())
 }
 
+/// Records that are read before anything else gets its turn.
+const AT_ONCE: usize = 65_536;
+
 /// The reading end of the ring buffer.
 #[derive(Debug)]
 pub struct Ring<'cb>(RingBuffer<'cb>);
 
 impl Ring<'_> {
-    /// Takes what is there; the number of records.
+    /// Takes what is there, but not for ever from a program that writes faster; the number of records.
     ///
     /// # Errors
     /// libbpf could not read the buffer.
     pub fn consume(&self) -> Result<usize, Error> {
-        let n = self.0.consume_raw();
+        let n = self.0.consume_raw_n(AT_ONCE);
         usize::try_from(n).map_err(|_| Error::Step {
             step: "read the ring buffer",
             cause: libbpf_rs::Error::from_raw_os_error(-n),

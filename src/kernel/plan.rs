@@ -255,14 +255,14 @@ fn has_typed(probe: Probe) -> bool {
 }
 
 impl Plan {
-    /// The same plan without typed reads, for a kernel whose verifier refuses them.
+    /// The same plan without typed reads.
     #[must_use]
-    pub fn raw(&self) -> Self {
+    pub fn raw(&self, why: &str) -> Self {
         let mut plan = self.clone();
         for choice in &mut plan.probes {
             choice.twin = Twin::Raw;
         }
-        "reads by helper: the verifier refused the typed programs".clone_into(&mut plan.why);
+        plan.why = format!("reads by helper: {why}");
         plan
     }
 

@@ -11,14 +11,15 @@ const ENOUGH: usize = 256 * 1024;
 pub(super) struct Lines<W> {
     writer: W,
     buffer: Vec<u8>,
-    events: u64,
+    /// Where each line ends, and whether its loss counts.
+    ends: Vec<(usize, bool)>,
     /// The output ends in the middle of a line.
     torn: bool,
 }
 
 impl<W: Write> Lines<W> {
     pub(super) fn new(writer: W) -> Self {
-        Self { writer, buffer: Vec::with_capacity(ENOUGH + 4096), events: 0, torn: false }
+        Self { writer, buffer: Vec::with_capacity(ENOUGH + 4096), ends: vec![], torn: false }
     }
 
     /// Where the text of the next event goes.
@@ -29,10 +30,15 @@ impl<W: Write> Lines<W> {
         &mut self.buffer
     }
 
-    /// An event was appended to the buffer.
-    pub(super) fn added(&mut self) -> Result<(), Trouble> {
-        self.events += 1;
-        if self.buffer.len() >= ENOUGH { self.flush() } else { Ok(()) }
+    /// Whether nothing waits to be written.
+    pub(super) fn is_empty(&self) -> bool {
+        self.buffer.is_empty()
+    }
+
+    /// A line was appended to the buffer; `event`: its loss counts. Whether it is time to flush.
+    pub(super) fn added(&mut self, event: bool) -> bool {
+        self.ends.push((self.buffer.len(), event));
+        self.buffer.len() >= ENOUGH
     }
 
     pub(super) fn flush(&mut self) -> Result<(), Trouble> {
@@ -58,15 +64,13 @@ impl<W: Write> Lines<W> {
         };
         self.torn = if written == 0 { self.torn } else { self.buffer[written - 1] != b'\n' };
         self.buffer.clear();
-        self.events = 0;
+        self.ends.clear();
         outcome
     }
 
     /// Events of which the end is not among the first `written` bytes.
     fn unwritten(&self, written: usize) -> u64 {
-        let whole = self.buffer[..written].iter().filter(|&&b| b == b'\n').count() as u64;
-        let torn = u64::from(self.buffer.first() == Some(&b'\n') && written > 0);
-        self.events.saturating_sub(whole.saturating_sub(torn))
+        self.ends.iter().filter(|&&(end, event)| event && end > written).count() as u64
     }
 }
 
@@ -100,13 +104,13 @@ mod tests {
         let mut lines = Lines::new(Disk { held: vec![], room: 7 });
         for text in [b"one\n", b"two\n", b"six\n"] {
             lines.buffer().extend_from_slice(text);
-            assert!(lines.added().is_ok());
+            assert!(!lines.added(true));
         }
         let Err(Trouble::Failed { events, .. }) = lines.flush() else { panic!("the disk was full") };
         assert_eq!(events, 2);
         lines.writer.room = 100;
         lines.buffer().extend_from_slice(b"ten\n");
-        assert!(lines.added().is_ok());
+        assert!(!lines.added(true));
         assert!(lines.flush().is_ok());
         assert_eq!(lines.writer.held, b"one\ntwo\nten\n");
     }

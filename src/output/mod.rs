@@ -7,9 +7,11 @@ mod text;
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Write};
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
-use crate::event::Event;
+use crate::enrich::Clock;
+use crate::event::{Data, Event, EventsLost, LossCause};
 pub use json::Json;
 use lines::Lines;
 pub use table::{Style, Table};
@@ -74,6 +76,8 @@ pub struct Sink {
     encode: Box<dyn Encode>,
     lines: Lines<Box<dyn Write + Send>>,
     name: String,
+    /// Events that this output missed and was not told of.
+    owed: u64,
 }
 
 impl std::fmt::Debug for Sink {
@@ -90,14 +94,15 @@ impl Sink {
     pub fn open(target: &Target) -> io::Result<Self> {
         let (writer, terminal): (Box<dyn Write + Send>, bool) = match &target.path {
             Some(path) => (Box::new(create(path)?), false),
-            None => (Box::new(io::stdout()), io::stdout().is_terminal()),
+            // Not through the buffer of io::stdout(), which holds back what is no whole line.
+            None => (Box::new(File::from(io::stdout().as_fd().try_clone_to_owned()?)), io::stdout().is_terminal()),
         };
         let name = target.path.as_ref().map_or_else(|| "standard output".to_owned(), |p| visible(&p.to_string_lossy()));
         let encode: Box<dyn Encode> = match target.format {
             Format::Json => Box::new(Json::default()),
             Format::Table => Box::new(Table::new(Style::detect(terminal))),
         };
-        Ok(Self { encode, lines: Lines::new(writer), name })
+        Ok(Self { encode, lines: Lines::new(writer), name, owed: 0 })
     }
 
     /// Where it goes, fit for a message.
@@ -111,8 +116,9 @@ impl Sink {
     /// # Errors
     /// The output is closed or cannot be written.
     pub fn put(&mut self, event: &Event) -> Result<(), Trouble> {
+        self.tell();
         self.encode.encode(event, self.lines.buffer());
-        self.lines.added()
+        if self.lines.added(matches!(event.data, Data::IoWrite(_))) { self.flush() } else { Ok(()) }
     }
 
     /// Writes what was taken.
@@ -120,7 +126,33 @@ impl Sink {
     /// # Errors
     /// The output is closed or cannot be written.
     pub fn flush(&mut self) -> Result<(), Trouble> {
-        self.lines.flush()
+        let outcome = self.lines.flush();
+        match &outcome {
+            Ok(()) => self.owed = 0,
+            Err(Trouble::Failed { events, .. }) => self.owed += events,
+            Err(Trouble::Closed) => {}
+        }
+        outcome
+    }
+
+    /// The last flush, with word of what this output missed.
+    ///
+    /// # Errors
+    /// The output is closed or cannot be written.
+    pub fn finish(&mut self) -> Result<(), Trouble> {
+        self.flush()?;
+        self.tell();
+        self.flush()
+    }
+
+    /// An output that works again begins with what it missed.
+    fn tell(&mut self) {
+        if self.owed > 0 && self.lines.is_empty() {
+            let lost = EventsLost { count: self.owed, cause: LossCause::Output };
+            let event = Event { timestamp: Clock::wall(), data: Data::EventsLost(lost), process: None };
+            self.encode.encode(&event, self.lines.buffer());
+            self.lines.added(false);
+        }
     }
 }
 

@@ -32,23 +32,108 @@ const YELLOW: &str = "\x1b[33m";
 const BOLD: &str = "\x1b[1m";
 const PLAIN: &str = "\x1b[0m";
 
-/// What all columns but the path take, blanks included.
-const LEFT: usize = 91;
-/// A path gets at least this much, however narrow the terminal.
-const PATH_MIN: usize = 20;
+/// A path gets at least this much, before columns are left out for it.
+const PATH_MIN: usize = 18;
+
+/// A column before the path.
+struct Column {
+    title: &'static str,
+    width: usize,
+    left: bool,
+    /// Lower ones are left out first when the terminal is narrow.
+    rank: u8,
+    cell: fn(&Event, &IoWrite) -> String,
+}
+
+const COLUMNS: [Column; 9] = [
+    Column { title: "TIME", width: 12, left: true, rank: 3, cell: |e, _| time_of_day(e) },
+    Column { title: "TID", width: 8, left: false, rank: 9, cell: |_, w| tid(w) },
+    Column { title: "COMM", width: 15, left: true, rank: 8, cell: |e, _| name(e) },
+    Column { title: "OP", width: 12, left: true, rank: 1, cell: |_, w| w.opcode.name().to_owned() },
+    Column { title: "LEN", width: 5, left: false, rank: 2, cell: |_, w| bytes(w.len.into()) },
+    Column { title: "RESULT", width: 9, left: false, rank: 7, cell: |_, w| result(w) },
+    Column { title: "POS", width: 12, left: false, rank: 5, cell: |_, w| known(w.pos) },
+    Column { title: "LAT", width: 6, left: false, rank: 6, cell: |_, w| known(w.latency_ns.map(nanoseconds)) },
+    Column { title: "BY", width: 6, left: true, rank: 4, cell: |_, w| executor(w).to_owned() },
+];
+
+fn known(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |v| v.to_string())
+}
+
+fn name(event: &Event) -> String {
+    fit(&event.process.as_deref().map_or_else(|| "?".to_owned(), |p| visible(&p.name)), 15)
+}
+
+/// A star: whoever filled the SQPOLL ring, this thread created it.
+fn tid(w: &IoWrite) -> String {
+    match w.submitter {
+        Submitter::Thread => w.worker_host_tid.to_string(),
+        Submitter::Sqpoll => format!("{}*", w.worker_host_tid),
+    }
+}
+
+fn result(w: &IoWrite) -> String {
+    match (w.error, w.result) {
+        (Some(error), _) => error.to_owned(),
+        (None, Some(written)) => bytes(u64::try_from(written).unwrap_or(0)),
+        (None, None) => "?".to_owned(),
+    }
+}
+
+fn executor(w: &IoWrite) -> &'static str {
+    match w.executor {
+        _ if w.completion == Completion::InFlight => "open",
+        Some(Executor::Submitter) => "inline",
+        Some(Executor::IoWq) => "io-wq",
+        Some(Executor::Sqpoll) => "sqpoll",
+        Some(Executor::Kernel) => "kernel",
+        None => "-",
+    }
+}
+
+/// Local time with milliseconds.
+fn time_of_day(event: &Event) -> String {
+    jiff::Timestamp::from_nanosecond(event.timestamp.0.into())
+        .map(|t| t.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S%.3f").to_string())
+        .unwrap_or_default()
+}
+
+/// `format!` pads by characters, not by columns.
+fn pad(text: &str, columns: usize, left: bool) -> String {
+    let blanks = " ".repeat(columns.saturating_sub(width(text)));
+    if left { format!("{text}{blanks}") } else { format!("{blanks}{text}") }
+}
+
+/// The columns that leave enough for a path.
+fn columns(terminal: Option<usize>) -> Vec<&'static Column> {
+    let mut chosen: Vec<_> = COLUMNS.iter().collect();
+    while terminal.is_some_and(|t| chosen.iter().map(|c| c.width + 1).sum::<usize>() + PATH_MIN > t) {
+        let Some(least) = chosen.iter().map(|c| c.rank).min() else { break };
+        chosen.retain(|c| c.rank != least);
+    }
+    chosen
+}
 
 /// The table format.
 #[derive(Debug)]
 pub struct Table {
     style: Style,
+    columns: Vec<&'static Column>,
     started: bool,
+}
+
+impl std::fmt::Debug for Column {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.title)
+    }
 }
 
 impl Table {
     /// An empty table.
     #[must_use]
     pub fn new(style: Style) -> Self {
-        Self { style, started: false }
+        Self { style, columns: columns(style.width), started: false }
     }
 
     fn line(&self, colour: &str, text: &str, out: &mut Vec<u8>) {
@@ -62,67 +147,28 @@ impl Table {
         out.push(b'\n');
     }
 
-    fn write(&self, event: &Event, w: &IoWrite) -> String {
-        let process = event.process.as_deref();
-        let name = process.map_or_else(|| "?".to_owned(), |p| visible(&p.name));
-        let path = w.path.as_ref().map_or_else(|| "-".to_owned(), |p| visible(&p.text));
-        let mut path = if w.deleted { format!("{path} (deleted)") } else { path };
-        if let Some(columns) = self.style.width {
-            path = fit(&path, columns.saturating_sub(LEFT).max(PATH_MIN));
+    fn row(&self, cell: impl Fn(&Column) -> String, last: &str) -> String {
+        let mut row = String::new();
+        for column in &self.columns {
+            row += &pad(&cell(column), column.width, column.left);
+            row.push(' ');
         }
-        let result = match (w.error, w.result) {
-            (Some(error), _) => error.to_owned(),
-            (None, Some(written)) => bytes(u64::try_from(written).unwrap_or(0)),
-            (None, None) => "?".to_owned(),
-        };
-        let executor = match w.executor {
-            _ if w.completion == Completion::InFlight => "in flight",
-            Some(Executor::Submitter) => "inline",
-            Some(Executor::IoWq) => "io-wq",
-            Some(Executor::Sqpoll) => "sqpoll",
-            Some(Executor::Kernel) => "kernel",
-            None => "-",
-        };
-        let tid = match w.submitter {
-            Submitter::Thread => w.worker_host_tid.to_string(),
-            Submitter::Sqpoll => format!("{}*", w.worker_host_tid),
-        };
-        format!(
-            "{:<15} {:>8} {} {:<12} {:>5} {:>10} {:>13} {:>6} {:<9} {path}",
-            time_of_day(event),
-            tid,
-            pad(&fit(&name, 15), 15),
-            w.opcode.name(),
-            bytes(w.len.into()),
-            result,
-            w.pos.map_or_else(|| "-".to_owned(), |p| p.to_string()),
-            w.latency_ns.map_or_else(|| "-".to_owned(), nanoseconds),
-            executor,
-        )
+        let room = self.style.width.map(|columns| columns.saturating_sub(width(&row)).max(1));
+        row += &room.map_or_else(|| last.to_owned(), |room| fit(last, room));
+        row
     }
 }
 
-/// `format!` pads by characters, not by columns.
-fn pad(text: &str, columns: usize) -> String {
-    format!("{text}{}", " ".repeat(columns.saturating_sub(width(text))))
-}
-
-/// Local time with microseconds.
-fn time_of_day(event: &Event) -> String {
-    jiff::Timestamp::from_nanosecond(event.timestamp.0.into())
-        .map(|t| t.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S%.6f").to_string())
-        .unwrap_or_default()
+fn path(w: &IoWrite) -> String {
+    let path = w.path.as_ref().map_or_else(|| "-".to_owned(), |p| visible(&p.text));
+    if w.deleted { path + " (deleted)" } else { path }
 }
 
 impl Encode for Table {
     fn encode(&mut self, event: &Event, out: &mut Vec<u8>) {
         if !self.started {
             self.started = true;
-            let header = format!(
-                "{:<15} {:>8} {:<15} {:<12} {:>5} {:>10} {:>13} {:>6} {:<9} PATH",
-                "TIME", "TID", "COMM", "OP", "LEN", "RESULT", "POS", "LAT", "BY"
-            );
-            self.line(BOLD, &header, out);
+            self.line(BOLD, &self.row(|c| c.title.to_owned(), "PATH"), out);
         }
         match &event.data {
             Data::IoWrite(w) => {
@@ -131,12 +177,27 @@ impl Encode for Table {
                     Outcome::Failure => RED,
                     Outcome::Unknown => YELLOW,
                 };
-                self.line(colour, &self.write(event, w), out);
+                self.line(colour, &self.row(|c| (c.cell)(event, w), &path(w)), out);
             }
             Data::EventsLost(lost) => {
                 let text = format!("{} events lost: {}", lost.count, lost.cause.explain());
                 self.line(YELLOW, &text, out);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_narrow_terminal_drops_columns_and_keeps_the_path() {
+        let titles = |t| columns(t).iter().map(|c| c.title).collect::<Vec<_>>().join(" ");
+        assert_eq!(titles(None), "TIME TID COMM OP LEN RESULT POS LAT BY");
+        assert_eq!(titles(Some(120)), "TIME TID COMM OP LEN RESULT POS LAT BY");
+        assert_eq!(titles(Some(80)), "TID COMM RESULT POS LAT BY");
+        assert_eq!(titles(Some(30)), "TID");
+        assert_eq!(titles(Some(5)), "");
     }
 }

@@ -68,9 +68,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let count = u64::from(options.rings);
     let shares = (0..count).map(|i| options.writes / count + u64::from(i < options.writes % count));
     let buffer = vec![b'b'; options.size as usize];
-    let mut loads = shares
-        .map(|share| Load::new(options, &file, &buffer, share))
-        .collect::<Result<Vec<_>>>()?;
+    let mut loads = shares.map(|share| Load::new(options, &file, &buffer, share)).collect::<Result<Vec<_>>>()?;
 
     let cpu = cpu_ns()?;
     let start = Instant::now();
@@ -78,18 +76,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         vec![load.run()?]
     } else {
         std::thread::scope(|scope| {
-            let threads: Vec<_> = loads
-                .iter_mut()
-                .map(|load| scope.spawn(|| load.run()))
-                .collect();
+            let threads: Vec<_> = loads.iter_mut().map(|load| scope.spawn(|| load.run())).collect();
             threads.into_iter().map(join).collect::<Result<Vec<_>>>()
         })?
     };
-    let mut total = Outcome {
-        wall_ns: start.elapsed().as_nanos() as u64,
-        cpu_ns: cpu_ns()? - cpu,
-        ..Outcome::default()
-    };
+    let mut total =
+        Outcome { wall_ns: start.elapsed().as_nanos() as u64, cpu_ns: cpu_ns()? - cpu, ..Outcome::default() };
     for outcome in outcomes {
         total.writes += outcome.writes;
         total.bytes += outcome.bytes;
@@ -108,13 +100,9 @@ fn join(thread: std::thread::ScopedJoinHandle<'_, Result<Outcome>>) -> Result<Ou
 
 /// CPU time of all threads of the process, the kernel's for it included.
 fn cpu_ns() -> Result<u64> {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: a live structure for the answer.
-    os::cvt(unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) })
-        .context("clock_gettime")?;
+    os::cvt(unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) }).context("clock_gettime")?;
     Ok(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
 }
 
@@ -131,16 +119,9 @@ struct Load {
 impl Load {
     fn new(options: &Options, file: &File, buffer: &[u8], writes: u64) -> Result<Self> {
         let flags = if options.sqpoll { sys::SETUP_SQPOLL } else { 0 };
-        let setup = Setup {
-            idle_ms: 1000,
-            ..Setup::new(options.depth, flags)
-        };
+        let setup = Setup { idle_ms: 1000, ..Setup::new(options.depth, flags) };
         let mut ring = Ring::new(setup).context("io_uring_setup")?;
-        let nop = Sqe {
-            opcode: sys::OP_NOP,
-            fd: -1,
-            ..Sqe::default()
-        };
+        let nop = Sqe { opcode: sys::OP_NOP, fd: -1, ..Sqe::default() };
         let write = Sqe {
             opcode: sys::OP_WRITE,
             fd: file.as_raw_fd(),
@@ -156,12 +137,7 @@ impl Load {
             let per_ring = rate as f64 / f64::from(options.rings);
             Duration::from_secs_f64(f64::from(options.depth) / per_ring)
         });
-        Ok(Self {
-            ring,
-            depth: options.depth,
-            writes,
-            round,
-        })
+        Ok(Self { ring, depth: options.depth, writes, round })
     }
 
     fn run(&mut self) -> Result<Outcome> {

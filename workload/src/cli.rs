@@ -72,36 +72,19 @@ struct Listed {
 pub(crate) fn run() -> Result<ExitCode> {
     match Cli::parse().command {
         Command::List { json } => list(json),
-        Command::Run {
-            truth,
-            dir,
-            tmpfs,
-            cases,
-        } => {
+        Command::Run { truth, dir, tmpfs, cases } => {
             runner::check_table()?;
             // One directory for this run only, because /dev/shm belongs to everyone.
             let tmpfs = tmpfs.join(format!("ringwatch-workload-{}", std::process::id()));
-            let places = Places {
-                truth: &truth,
-                dir: &dir,
-                tmpfs: &tmpfs,
-            };
+            let places = Places { truth: &truth, dir: &dir, tmpfs: &tmpfs };
             let good = runner::run(&runner::select(&cases)?, &places);
             // Best effort: what stays behind harms nobody.
             let _ = std::fs::remove_dir_all(&tmpfs);
-            Ok(if good? {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            })
+            Ok(if good? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Command::Stepped { case, truth, dir } => {
             let good = stepped::run(&case, &truth, &dir)?;
-            Ok(if good {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            })
+            Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Command::Demo { seconds } => demo::run(seconds).map(|()| ExitCode::SUCCESS),
         Command::Burst(options) => burst::run(&options).map(|()| ExitCode::SUCCESS),
@@ -110,14 +93,8 @@ pub(crate) fn run() -> Result<ExitCode> {
 
 fn list(json: bool) -> Result<ExitCode> {
     if json {
-        let all: Vec<_> = CASES
-            .iter()
-            .map(|c| Listed {
-                name: c.name,
-                description: c.description,
-                needs: c.needs,
-            })
-            .collect();
+        let all: Vec<_> =
+            CASES.iter().map(|c| Listed { name: c.name, description: c.description, needs: c.needs }).collect();
         println!("{}", serde_json::to_string_pretty(&all)?);
     } else {
         for case in CASES.iter() {

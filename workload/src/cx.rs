@@ -57,19 +57,13 @@ pub(crate) struct Buf {
 
 impl Buf {
     pub(crate) fn iovec(self) -> libc::iovec {
-        libc::iovec {
-            iov_base: self.addr as *mut libc::c_void,
-            iov_len: self.len as usize,
-        }
+        libc::iovec { iov_base: self.addr as *mut libc::c_void, iov_len: self.len as usize }
     }
 
     /// A part of the buffer.
     pub(crate) fn part(self, offset: u32, len: u32) -> Self {
         assert!(offset + len <= self.len, "a part outside of its buffer");
-        Self {
-            addr: self.addr + u64::from(offset),
-            len,
-        }
+        Self { addr: self.addr + u64::from(offset), len }
     }
 }
 
@@ -93,22 +87,14 @@ pub(crate) struct Cx {
 }
 
 impl Cx {
-    pub(crate) fn new(
-        case: &'static str,
-        index: u64,
-        dir: &Path,
-        tmpfs: &Path,
-        truth: &Path,
-    ) -> Result<Self> {
+    pub(crate) fn new(case: &'static str, index: u64, dir: &Path, tmpfs: &Path, truth: &Path) -> Result<Self> {
         let page = os::map_anonymous(4096, true)?.cast::<Shared>();
         // SAFETY: the page is zeroed, aligned, large enough, and never unmapped; zeroes are valid.
         let shared = unsafe { &*page };
         let fresh = |parent: &Path| -> Result<PathBuf> {
             let dir = parent.join(case);
-            std::fs::create_dir_all(parent)
-                .with_context(|| format!("create {}", parent.display()))?;
-            std::fs::create_dir(&dir)
-                .with_context(|| format!("create {} afresh", dir.display()))?;
+            std::fs::create_dir_all(parent).with_context(|| format!("create {}", parent.display()))?;
+            std::fs::create_dir(&dir).with_context(|| format!("create {} afresh", dir.display()))?;
             Ok(std::fs::canonicalize(dir)?)
         };
         Ok(Self {
@@ -152,10 +138,7 @@ impl Cx {
         let size = (len as usize).next_multiple_of(align) + align;
         let start = self.used.fetch_add(size, Ordering::Relaxed);
         assert!(start + size <= ARENA, "the arena is used up");
-        Buf {
-            addr: (self.arena + start).next_multiple_of(align) as u64,
-            len,
-        }
+        Buf { addr: (self.arena + start).next_multiple_of(align) as u64, len }
     }
 
     /// A buffer of text.
@@ -181,10 +164,9 @@ impl Cx {
 
     pub(crate) fn ring(&self, setup: Setup) -> Result<Session> {
         let ring = Ring::new(setup).map_err(|e| match e.raw_os_error() {
-            Some(libc::EINVAL) if setup.flags != 0 => skip(format!(
-                "this kernel refuses io_uring_setup with flags {:#x}",
-                setup.flags
-            )),
+            Some(libc::EINVAL) if setup.flags != 0 => {
+                skip(format!("this kernel refuses io_uring_setup with flags {:#x}", setup.flags))
+            }
             _ => anyhow::Error::new(e).context("io_uring_setup"),
         })?;
         Ok(Session::new(ring, self.ids()?))
@@ -203,10 +185,7 @@ impl Cx {
     pub(crate) fn record(&self, truth: &Truth) -> Result<()> {
         let mut line = serde_json::to_vec(truth)?;
         line.push(b'\n');
-        self.pending
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend_from_slice(&line);
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&line);
         self.shared.recorded.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
@@ -221,12 +200,7 @@ impl Cx {
     /// The line that closes the case.
     pub(crate) fn end(&self, outcome: &Result<()>) -> Result<()> {
         self.flush()?;
-        write_end(
-            &self.truth,
-            self.case,
-            outcome,
-            self.shared.recorded.load(Ordering::Relaxed),
-        )
+        write_end(&self.truth, self.case, outcome, self.shared.recorded.load(Ordering::Relaxed))
     }
 
     /// Runs `work` in a forked process, which writes down its own truth.
@@ -259,9 +233,7 @@ impl Cx {
         if self.plain_ring()?.ring.supports(opcode) {
             return Ok(());
         }
-        Err(skip(format!(
-            "IORING_REGISTER_PROBE does not list opcode {opcode}"
-        )))
+        Err(skip(format!("IORING_REGISTER_PROBE does not list opcode {opcode}")))
     }
 
     /// Whether the kernel knows `IOSQE_CQE_SKIP_SUCCESS`.
@@ -298,26 +270,14 @@ pub(crate) fn open_truth(path: &Path) -> Result<File> {
 }
 
 /// The line that says how a case ended.
-pub(crate) fn write_end(
-    truth: &File,
-    case: &str,
-    outcome: &Result<()>,
-    requests: u64,
-) -> Result<()> {
+pub(crate) fn write_end(truth: &File, case: &str, outcome: &Result<()>, requests: u64) -> Result<()> {
     let text;
     let end = match outcome {
-        Ok(()) => CaseEnd::Done {
-            case,
-            done: true,
-            requests,
-        },
+        Ok(()) => CaseEnd::Done { case, done: true, requests },
         Err(error) => {
             text = format!("{error:#}");
             if error.downcast_ref::<Skip>().is_some() {
-                CaseEnd::Skipped {
-                    case,
-                    skipped: &text,
-                }
+                CaseEnd::Skipped { case, skipped: &text }
             } else {
                 CaseEnd::Error { case, error: &text }
             }

@@ -69,35 +69,22 @@ pub(crate) fn run(seconds: f64) -> Result<()> {
     let threads = actors.into_iter().map(start).collect::<Result<Vec<_>>>()?;
     let (mut total, mut parts) = (Tally::default(), String::new());
     for (what, thread) in threads {
-        let Ok(tally) = thread.join() else {
-            bail!("a thread panicked")
-        };
+        let Ok(tally) = thread.join() else { bail!("a thread panicked") };
         let tally = tally?;
         total.writes += tally.writes;
         total.bytes += tally.bytes;
         total.failed += tally.failed;
         let separator = if parts.is_empty() { "" } else { ", " };
-        write!(
-            parts,
-            "{separator}{what} {} ({} bytes)",
-            tally.writes, tally.bytes
-        )?;
+        write!(parts, "{separator}{what} {} ({} bytes)", tally.writes, tally.bytes)?;
     }
-    println!(
-        "{} io_uring writes, {} bytes, {} failed on purpose: {parts}",
-        total.writes, total.bytes, total.failed
-    );
+    println!("{} io_uring writes, {} bytes, {} failed on purpose: {parts}", total.writes, total.bytes, total.failed);
     Ok(())
 }
 
 /// Writes until the time is over.
 fn act(mut actor: Actor, end: Instant) -> Result<Tally> {
-    let setup = Setup {
-        idle_ms: 20,
-        ..Setup::new(4, actor.ring_flags)
-    };
-    let mut ring =
-        Ring::new(setup).with_context(|| format!("io_uring_setup for {}", actor.what))?;
+    let setup = Setup { idle_ms: 20, ..Setup::new(4, actor.ring_flags) };
+    let mut ring = Ring::new(setup).with_context(|| format!("io_uring_setup for {}", actor.what))?;
     let mut tally = Tally::default();
     let mut due = Instant::now() + actor.period / 2;
     while due < end {
@@ -137,12 +124,7 @@ fn write_entry(fd: i32, data: &[u8], off: i64) -> Sqe {
 
 /// Appends lines to its log.
 fn application(dir: &Path) -> Result<Actor> {
-    const EVENTS: [&str; 4] = [
-        "login ok",
-        "GET /index 200",
-        "cache miss",
-        "POST /order 201",
-    ];
+    const EVENTS: [&str; 4] = ["login ok", "GET /index 200", "cache miss", "POST /order 201"];
     let file = os::open(dir.join("app.log"), libc::O_APPEND)?;
     let fd = file.as_raw_fd();
     let mut line = String::new();
@@ -207,18 +189,12 @@ fn uploader(dir: &Path) -> Result<Actor> {
     let file = os::open(dir.join("upload.part"), 0)?;
     let fd = file.as_raw_fd();
     let data = [vec![b'h'; 64], vec![b'b'; 16 << 10], vec![b't'; 32]];
-    let array = [0; 3].map(|_| libc::iovec {
-        iov_base: std::ptr::null_mut(),
-        iov_len: 0,
-    });
+    let array = [0; 3].map(|_| libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 });
     let mut segments = Box::new(Segments { data, array });
     let next = move |_| {
         let segments = &mut *segments;
         for (entry, data) in segments.array.iter_mut().zip(&mut segments.data) {
-            *entry = libc::iovec {
-                iov_base: data.as_mut_ptr().cast(),
-                iov_len: data.len(),
-            };
+            *entry = libc::iovec { iov_base: data.as_mut_ptr().cast(), iov_len: data.len() };
         }
         Sqe {
             opcode: sys::OP_WRITEV,

@@ -14,11 +14,7 @@ use anyhow::{Context, Result, anyhow, bail};
 
 /// An error from `errno` when a call returned a negative number.
 pub(crate) fn cvt(ret: i32) -> io::Result<i32> {
-    if ret < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(ret)
-    }
+    if ret < 0 { Err(io::Error::last_os_error()) } else { Ok(ret) }
 }
 
 fn owned(ret: i32) -> io::Result<OwnedFd> {
@@ -46,15 +42,7 @@ pub(crate) fn open(path: impl AsRef<Path>, flags: i32) -> Result<File> {
 pub(crate) fn openat(dir: &impl AsRawFd, name: &[u8], flags: i32) -> Result<OwnedFd> {
     let name = CString::new(name).context("a name with a NUL byte")?;
     // SAFETY: `name` is a terminated string.
-    owned(unsafe {
-        libc::openat(
-            dir.as_raw_fd(),
-            name.as_ptr(),
-            flags | libc::O_CLOEXEC,
-            0o644,
-        )
-    })
-    .context("openat")
+    owned(unsafe { libc::openat(dir.as_raw_fd(), name.as_ptr(), flags | libc::O_CLOEXEC, 0o644) }).context("openat")
 }
 
 pub(crate) fn mkdirat(dir: &impl AsRawFd, name: &[u8]) -> Result<()> {
@@ -98,8 +86,7 @@ pub(crate) fn pipe(flags: i32) -> Result<(OwnedFd, OwnedFd)> {
 pub(crate) fn full_pipe() -> Result<(OwnedFd, OwnedFd)> {
     let (reader, writer) = pipe(0)?;
     // SAFETY: no pointer is passed.
-    let size = cvt(unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_SETPIPE_SZ, 4096) })
-        .context("F_SETPIPE_SZ")?;
+    let size = cvt(unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_SETPIPE_SZ, 4096) }).context("F_SETPIPE_SZ")?;
     write_all(&writer, &vec![b'f'; size as usize])?;
     Ok((reader, writer))
 }
@@ -167,14 +154,7 @@ pub(crate) fn readlinkat(dir: &impl AsRawFd, name: &str) -> Result<Vec<u8>> {
     let name = cstr(name)?;
     let mut buf = vec![0u8; 4096];
     // SAFETY: `name` is a terminated string, and the kernel writes at most `buf.len()` bytes.
-    let n = unsafe {
-        libc::readlinkat(
-            dir.as_raw_fd(),
-            name.as_ptr(),
-            buf.as_mut_ptr().cast(),
-            buf.len(),
-        )
-    };
+    let n = unsafe { libc::readlinkat(dir.as_raw_fd(), name.as_ptr(), buf.as_mut_ptr().cast(), buf.len()) };
     if n < 0 {
         return Err(io::Error::last_os_error()).context("readlinkat");
     }
@@ -182,24 +162,10 @@ pub(crate) fn readlinkat(dir: &impl AsRawFd, name: &str) -> Result<Vec<u8>> {
     Ok(buf)
 }
 
-pub(crate) fn mount(
-    source: &OsStr,
-    target: &Path,
-    kind: &str,
-    flags: libc::c_ulong,
-    data: &str,
-) -> Result<()> {
+pub(crate) fn mount(source: &OsStr, target: &Path, kind: &str, flags: libc::c_ulong, data: &str) -> Result<()> {
     let (source, path, kind, data) = (cstr(source)?, cstr(target)?, cstr(kind)?, cstr(data)?);
     // SAFETY: four terminated strings.
-    let ret = unsafe {
-        libc::mount(
-            source.as_ptr(),
-            path.as_ptr(),
-            kind.as_ptr(),
-            flags,
-            data.as_ptr().cast(),
-        )
-    };
+    let ret = unsafe { libc::mount(source.as_ptr(), path.as_ptr(), kind.as_ptr(), flags, data.as_ptr().cast()) };
     cvt(ret).with_context(|| format!("mount on {}", target.display()))?;
     Ok(())
 }
@@ -207,8 +173,7 @@ pub(crate) fn mount(
 pub(crate) fn umount(target: &Path, flags: i32) -> Result<()> {
     let path = cstr(target)?;
     // SAFETY: a terminated string.
-    cvt(unsafe { libc::umount2(path.as_ptr(), flags) })
-        .with_context(|| format!("umount {}", target.display()))?;
+    cvt(unsafe { libc::umount2(path.as_ptr(), flags) }).with_context(|| format!("umount {}", target.display()))?;
     Ok(())
 }
 
@@ -221,21 +186,12 @@ pub(crate) fn unshare(flags: i32) -> Result<()> {
 /// A mount namespace of the process's own, from which nothing spreads.
 pub(crate) fn private_mounts() -> Result<()> {
     unshare(libc::CLONE_NEWNS)?;
-    mount(
-        OsStr::new("none"),
-        Path::new("/"),
-        "",
-        libc::MS_REC | libc::MS_PRIVATE,
-        "",
-    )
+    mount(OsStr::new("none"), Path::new("/"), "", libc::MS_REC | libc::MS_PRIVATE, "")
 }
 
 /// Files of at most `bytes` from now on; what crosses the limit fails instead of killing.
 pub(crate) fn limit_file_size(bytes: u64) -> Result<()> {
-    let limit = libc::rlimit {
-        rlim_cur: bytes,
-        rlim_max: libc::RLIM_INFINITY,
-    };
+    let limit = libc::rlimit { rlim_cur: bytes, rlim_max: libc::RLIM_INFINITY };
     ignore_signal(libc::SIGXFSZ)?;
     // SAFETY: a live `struct rlimit`.
     cvt(unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit) }).context("setrlimit")?;
@@ -250,11 +206,7 @@ pub(crate) fn ignore_signal(signal: i32) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn ioctl(
-    fd: &impl AsRawFd,
-    request: libc::c_ulong,
-    arg: libc::c_ulong,
-) -> io::Result<i32> {
+pub(crate) fn ioctl(fd: &impl AsRawFd, request: libc::c_ulong, arg: libc::c_ulong) -> io::Result<i32> {
     // SAFETY: used only with requests whose argument is a number.
     cvt(unsafe { libc::ioctl(fd.as_raw_fd(), request as _, arg) })
 }
@@ -325,12 +277,8 @@ impl Watch {
         // SAFETY: no pointer is passed to the first call, a terminated string to the second.
         unsafe {
             let fd = owned(libc::inotify_init1(libc::IN_CLOEXEC)).context("inotify_init1")?;
-            cvt(libc::inotify_add_watch(
-                fd.as_raw_fd(),
-                path.as_ptr(),
-                libc::IN_MODIFY,
-            ))
-            .context("inotify_add_watch")?;
+            cvt(libc::inotify_add_watch(fd.as_raw_fd(), path.as_ptr(), libc::IN_MODIFY))
+                .context("inotify_add_watch")?;
             Ok(Self(fd))
         }
     }
@@ -349,21 +297,10 @@ pub(crate) fn exit_now() -> ! {
 
 /// Anonymous memory, shared with the processes forked later or private to each.
 pub(crate) fn map_anonymous(len: usize, shared: bool) -> Result<*mut u8> {
-    let kind = if shared {
-        libc::MAP_SHARED
-    } else {
-        libc::MAP_PRIVATE | libc::MAP_NORESERVE
-    };
+    let kind = if shared { libc::MAP_SHARED } else { libc::MAP_PRIVATE | libc::MAP_NORESERVE };
     // SAFETY: a new mapping at an address of the kernel's choice.
     let base = unsafe {
-        libc::mmap(
-            ptr::null_mut(),
-            len,
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_ANONYMOUS | kind,
-            -1,
-            0,
-        )
+        libc::mmap(ptr::null_mut(), len, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_ANONYMOUS | kind, -1, 0)
     };
     if base == libc::MAP_FAILED {
         return Err(io::Error::last_os_error()).context("mmap");

@@ -42,15 +42,7 @@ pub(crate) const SUBMITTER: &[&str] = &["submitter"];
 pub(crate) const WORKER: &[&str] = &["io-wq"];
 
 impl Request {
-    fn new(
-        cx: &Cx,
-        opcode: u8,
-        target: &Target,
-        off: i64,
-        first: u64,
-        sum: u32,
-        iov_count: Option<u32>,
-    ) -> Self {
+    fn new(cx: &Cx, opcode: u8, target: &Target, off: i64, first: u64, sum: u32, iov_count: Option<u32>) -> Self {
         let (path, path_bytes) = target.path_text();
         let user_data = cx.next_user_data();
         let sqe = Sqe {
@@ -108,12 +100,7 @@ impl Request {
         // The top bit keeps the helpers apart from the writes.
         let user_data = cx.next_user_data() | 1 << 63;
         Self {
-            sqe: Sqe {
-                opcode,
-                fd: -1,
-                user_data,
-                ..Sqe::default()
-            },
+            sqe: Sqe { opcode, fd: -1, user_data, ..Sqe::default() },
             truth: None,
             accept: Accept::One(result),
             cqe: CqeFate::Posted,
@@ -211,11 +198,7 @@ impl Request {
     pub(crate) fn executors(&self, sqpoll: bool) -> Vec<&'static str> {
         if let Some(given) = self.executor {
             let by_poller = |who: &&'static str| {
-                if sqpoll && *who == "submitter" {
-                    "sqpoll"
-                } else {
-                    *who
-                }
+                if sqpoll && *who == "submitter" { "sqpoll" } else { *who }
             };
             return given.iter().map(by_poller).collect();
         }
@@ -239,31 +222,15 @@ impl Cx {
     }
 
     pub(crate) fn write_fixed(&self, target: &Target, off: i64, buf: Buf, index: u16) -> Request {
-        Request::new(
-            self,
-            sys::OP_WRITE_FIXED,
-            target,
-            off,
-            buf.addr,
-            buf.len,
-            None,
-        )
-        .raw(|sqe| sqe.buf_index = index)
+        Request::new(self, sys::OP_WRITE_FIXED, target, off, buf.addr, buf.len, None).raw(|sqe| sqe.buf_index = index)
     }
 
     pub(crate) fn writev(&self, target: &Target, off: i64, segments: &[Buf]) -> Request {
         self.vectored(sys::OP_WRITEV, target, off, segments)
     }
 
-    pub(crate) fn writev_fixed(
-        &self,
-        target: &Target,
-        off: i64,
-        segments: &[Buf],
-        index: u16,
-    ) -> Request {
-        self.vectored(sys::OP_WRITEV_FIXED, target, off, segments)
-            .raw(|sqe| sqe.buf_index = index)
+    pub(crate) fn writev_fixed(&self, target: &Target, off: i64, segments: &[Buf], index: u16) -> Request {
+        self.vectored(sys::OP_WRITEV_FIXED, target, off, segments).raw(|sqe| sqe.buf_index = index)
     }
 
     fn vectored(&self, opcode: u8, target: &Target, off: i64, segments: &[Buf]) -> Request {
@@ -284,10 +251,7 @@ impl Cx {
 
     /// A timeout for the request before it, with the result that is expected of the timeout.
     pub(crate) fn link_timeout(&self, milliseconds: i64, result: i32) -> Request {
-        let time = sys::Timespec {
-            tv_sec: milliseconds / 1000,
-            tv_nsec: milliseconds % 1000 * 1_000_000,
-        };
+        let time = sys::Timespec { tv_sec: milliseconds / 1000, tv_nsec: milliseconds % 1000 * 1_000_000 };
         let time = self.keep(&[time]);
         Request::helper(self, sys::OP_LINK_TIMEOUT, result).raw(|sqe| {
             sqe.addr = time.addr;

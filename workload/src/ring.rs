@@ -24,11 +24,7 @@ pub(crate) struct Setup {
 
 impl Setup {
     pub(crate) fn new(entries: u32, flags: u32) -> Self {
-        Self {
-            entries,
-            flags,
-            ..Self::default()
-        }
+        Self { entries, flags, ..Self::default() }
     }
 }
 
@@ -55,10 +51,7 @@ impl Mapping {
         if base == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
-        Ok(Self {
-            base: base.cast(),
-            len,
-        })
+        Ok(Self { base: base.cast(), len })
     }
 
     fn at<T>(&self, offset: u32) -> *mut T {
@@ -110,33 +103,17 @@ impl Ring {
 
     /// Maps a ring that exists, such as one taken from another process.
     pub(crate) fn map(fd: OwnedFd, params: Params) -> io::Result<Self> {
-        let sqe_stride = if params.flags & sys::SETUP_SQE128 != 0 {
-            128
-        } else {
-            64
-        };
-        let cqe_stride = if params.flags & sys::SETUP_CQE32 != 0 {
-            32
-        } else {
-            16
-        };
+        let sqe_stride = if params.flags & sys::SETUP_SQE128 != 0 { 128 } else { 64 };
+        let cqe_stride = if params.flags & sys::SETUP_CQE32 != 0 { 32 } else { 16 };
         let has_array = params.flags & sys::SETUP_NO_SQARRAY == 0;
         let array_end = params.sq_off.array as usize + params.sq_entries as usize * 4;
         let cqes_end = params.cq_off.cqes as usize + params.cq_entries as usize * cqe_stride;
         let single = params.features & sys::FEAT_SINGLE_MMAP != 0;
-        let sq_len = if single {
-            cqes_end.max(if has_array { array_end } else { 0 })
-        } else {
-            array_end
-        };
+        let sq_len = if single { cqes_end.max(if has_array { array_end } else { 0 }) } else { array_end };
         let raw = fd.as_raw_fd();
         let ring = Self {
             sq: Mapping::new(raw, sq_len, sys::OFF_SQ_RING)?,
-            cq: if single {
-                None
-            } else {
-                Some(Mapping::new(raw, cqes_end, sys::OFF_CQ_RING)?)
-            },
+            cq: if single { None } else { Some(Mapping::new(raw, cqes_end, sys::OFF_CQ_RING)?) },
             sqes: Mapping::new(raw, params.sq_entries as usize * sqe_stride, sys::OFF_SQES)?,
             params,
             sqe_stride,
@@ -184,16 +161,10 @@ impl Ring {
     /// Writes an entry; the kernel sees it with the next `publish`.
     pub(crate) fn push(&mut self, sqe: &Sqe) -> Result<()> {
         let off = self.params.sq_off;
-        let tail = self
-            .sq_word(off.tail)
-            .load(Ordering::Relaxed)
-            .wrapping_add(self.pending);
+        let tail = self.sq_word(off.tail).load(Ordering::Relaxed).wrapping_add(self.pending);
         let head = self.sq_word(off.head).load(Ordering::Acquire);
         if tail.wrapping_sub(head) >= self.params.sq_entries {
-            bail!(
-                "the submission queue is full ({} entries)",
-                self.params.sq_entries
-            );
+            bail!("the submission queue is full ({} entries)", self.params.sq_entries);
         }
         let index = (tail & (self.params.sq_entries - 1)) as usize;
         let slot = self.sqes.base.wrapping_add(index * self.sqe_stride);
@@ -220,10 +191,7 @@ impl Ring {
     #[inline]
     pub(crate) fn advance(&self, count: u32) {
         let tail = self.sq_word(self.params.sq_off.tail);
-        tail.store(
-            tail.load(Ordering::Relaxed).wrapping_add(count),
-            Ordering::Release,
-        );
+        tail.store(tail.load(Ordering::Relaxed).wrapping_add(count), Ordering::Release);
     }
 
     /// Hands over all completions that are there, and returns their number.
@@ -233,9 +201,7 @@ impl Ring {
         let cq = self.cq_map();
         let head_word = Self::word(cq, off.head);
         let head = head_word.load(Ordering::Relaxed);
-        let count = Self::word(cq, off.tail)
-            .load(Ordering::Acquire)
-            .wrapping_sub(head);
+        let count = Self::word(cq, off.tail).load(Ordering::Acquire).wrapping_sub(head);
         let entries: *mut u8 = cq.at(off.cqes);
         for i in 0..count {
             let index = (head.wrapping_add(i) & (self.params.cq_entries - 1)) as usize;
@@ -248,9 +214,7 @@ impl Ring {
 
     /// Whether the poll thread has gone to sleep.
     pub(crate) fn poller_sleeps(&self) -> bool {
-        let flags = self
-            .sq_word(self.params.sq_off.flags)
-            .load(Ordering::Acquire);
+        let flags = self.sq_word(self.params.sq_off.flags).load(Ordering::Acquire);
         flags & sys::SQ_NEED_WAKEUP != 0
     }
 
@@ -267,9 +231,7 @@ impl Ring {
     pub(crate) fn wake(&self) -> io::Result<()> {
         // The tail must be visible before the flag is read, or the thread falls asleep between.
         fence(Ordering::SeqCst);
-        let flags = self
-            .sq_word(self.params.sq_off.flags)
-            .load(Ordering::Relaxed);
+        let flags = self.sq_word(self.params.sq_off.flags).load(Ordering::Relaxed);
         if flags & sys::SQ_NEED_WAKEUP != 0 {
             self.enter(0, 0, sys::ENTER_SQ_WAKEUP)?;
         }
@@ -351,10 +313,7 @@ impl Ring {
 
     /// Completions that the kernel holds back because the queue was full.
     pub(crate) fn overflowed(&self) -> bool {
-        self.sq_word(self.params.sq_off.flags)
-            .load(Ordering::Acquire)
-            & sys::SQ_CQ_OVERFLOW
-            != 0
+        self.sq_word(self.params.sq_off.flags).load(Ordering::Acquire) & sys::SQ_CQ_OVERFLOW != 0
     }
 
     /// Takes a completion, and waits for one when there is none.
@@ -363,8 +322,7 @@ impl Ring {
             if let Some(cqe) = self.pop() {
                 return Ok(cqe);
             }
-            self.enter(0, 1, sys::ENTER_GETEVENTS)
-                .context("io_uring_enter to wait")?;
+            self.enter(0, 1, sys::ENTER_GETEVENTS).context("io_uring_enter to wait")?;
         }
     }
 
@@ -379,23 +337,17 @@ impl Ring {
     pub(crate) unsafe fn register_buffers(&self, buffers: &[libc::iovec]) -> io::Result<()> {
         let arg = buffers.as_ptr().cast_mut().cast();
         // SAFETY: the kernel reads `buffers.len()` elements; the caller keeps the buffers mapped.
-        unsafe { sys::register(self.fd(), sys::REGISTER_BUFFERS, arg, buffers.len() as u32) }
-            .map(drop)
+        unsafe { sys::register(self.fd(), sys::REGISTER_BUFFERS, arg, buffers.len() as u32) }.map(drop)
     }
 
     pub(crate) fn enable(&self) -> io::Result<()> {
         // SAFETY: this operation takes no argument.
-        unsafe { sys::register(self.fd(), sys::REGISTER_ENABLE_RINGS, ptr::null_mut(), 0) }
-            .map(drop)
+        unsafe { sys::register(self.fd(), sys::REGISTER_ENABLE_RINGS, ptr::null_mut(), 0) }.map(drop)
     }
 
     /// Registers the ring's own descriptor with the calling thread and uses it from then on.
     pub(crate) fn register_ring_fd(&mut self) -> io::Result<()> {
-        let mut update = sys::RsrcUpdate {
-            offset: u32::MAX,
-            resv: 0,
-            data: self.fd() as u64,
-        };
+        let mut update = sys::RsrcUpdate { offset: u32::MAX, resv: 0, data: self.fd() as u64 };
         let arg = ptr::from_mut(&mut update).cast();
         // SAFETY: one live `struct io_uring_rsrc_update`, which the kernel reads and fills.
         unsafe { sys::register(self.fd(), sys::REGISTER_RING_FDS, arg, 1) }?;

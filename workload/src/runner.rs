@@ -70,13 +70,7 @@ fn run_one(index: usize, case: &'static Case, places: &Places<'_>) -> Result<boo
 fn in_child(index: usize, case: &'static Case, places: &Places<'_>) -> Result<bool> {
     // SAFETY: no pointer is passed.
     unsafe { libc::alarm(TIMEOUT_SECONDS) };
-    let cx = Cx::new(
-        case.name,
-        index as u64,
-        places.dir,
-        places.tmpfs,
-        places.truth,
-    )?;
+    let cx = Cx::new(case.name, index as u64, places.dir, places.tmpfs, places.truth)?;
     // SAFETY: no pointer is passed.
     let outcome = if case.needs.contains(&"root") && unsafe { libc::geteuid() } != 0 {
         Err(skip("needs root"))

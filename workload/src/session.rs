@@ -30,9 +30,7 @@ impl Session {
 
     /// One after the other, each completed before the next is submitted.
     pub(crate) fn run_each(&mut self, cx: &Cx, requests: Vec<Request>) -> Result<()> {
-        requests
-            .into_iter()
-            .try_for_each(|request| self.run(cx, vec![request]))
+        requests.into_iter().try_for_each(|request| self.run(cx, vec![request]))
     }
 
     /// Submits without waiting.
@@ -45,33 +43,24 @@ impl Session {
     /// Says that the calling thread submits the requests.
     pub(crate) fn sign(&self, cx: &Cx, requests: &mut [Request]) -> Result<()> {
         let sqpoll = self.ring.is_sqpoll();
-        sign(
-            requests,
-            if sqpoll { self.creator } else { cx.ids()? },
-            sqpoll,
-        );
+        sign(requests, if sqpoll { self.creator } else { cx.ids()? }, sqpoll);
         Ok(())
     }
 
     pub(crate) fn push(&mut self, requests: &[Request]) -> Result<()> {
-        requests
-            .iter()
-            .try_for_each(|request| self.ring.push(&request.sqe))
+        requests.iter().try_for_each(|request| self.ring.push(&request.sqe))
     }
 
     /// Waits for the completions of requests that were started, and records them.
     pub(crate) fn finish(&mut self, cx: &Cx, requests: Vec<Request>) -> Result<()> {
-        let (mut waiting, silent): (VecDeque<_>, VecDeque<_>) = requests
-            .into_iter()
-            .partition(|r| matches!(r.cqe, CqeFate::Posted | CqeFate::Overflow));
+        let (mut waiting, silent): (VecDeque<_>, VecDeque<_>) =
+            requests.into_iter().partition(|r| matches!(r.cqe, CqeFate::Posted | CqeFate::Overflow));
         while !waiting.is_empty() {
             let cqe = self.ring.wait()?;
             let request = take(&mut waiting, cqe)?;
             settle(cx, request, cqe.res)?;
         }
-        silent
-            .into_iter()
-            .try_for_each(|request| settle_unseen(cx, request))?;
+        silent.into_iter().try_for_each(|request| settle_unseen(cx, request))?;
         match self.ring.pop() {
             Some(cqe) => bail!("a completion that nobody waits for: {cqe:?}"),
             None => Ok(()),
@@ -102,9 +91,7 @@ pub(crate) fn sign(requests: &mut [Request], ids: Ids, sqpoll: bool) {
 /// decides.
 fn take(waiting: &mut VecDeque<Request>, cqe: Cqe) -> Result<Request> {
     let same = |r: &Request| r.sqe.user_data == cqe.user_data;
-    let found = waiting
-        .iter()
-        .position(|r| same(r) && r.accept.allows(cqe.res));
+    let found = waiting.iter().position(|r| same(r) && r.accept.allows(cqe.res));
     if let Some(request) = found.and_then(|index| waiting.remove(index)) {
         return Ok(request);
     }

@@ -11,12 +11,8 @@ use crate::target::Target;
 
 type Stepped = fn(&Cx) -> Result<()>;
 
-const STEPPED: &[(&str, Stepped)] = &[
-    ("before", before),
-    ("before-inflight", before_inflight),
-    ("outlive", outlive),
-    ("exit-before", exit_before),
-];
+const STEPPED: &[(&str, Stepped)] =
+    &[("before", before), ("before-inflight", before_inflight), ("outlive", outlive), ("exit-before", exit_before)];
 
 /// Apart from the indexes of the ordinary cases, which user_data is made of.
 const FIRST_INDEX: u64 = 100_000;
@@ -25,10 +21,7 @@ pub(crate) fn run(name: &str, truth: &Path, dir: &Path) -> Result<bool> {
     let found = STEPPED.iter().enumerate().find(|(_, (n, _))| *n == name);
     let Some((index, &(name, run))) = found else {
         let names: Vec<_> = STEPPED.iter().map(|(n, _)| *n).collect();
-        bail!(
-            "no stepped case is called {name:?}, only {}",
-            names.join(", ")
-        );
+        bail!("no stepped case is called {name:?}, only {}", names.join(", "));
     };
     // None of these needs a tmpfs.
     let tmpfs = dir.join("tmpfs");
@@ -106,8 +99,5 @@ fn exit_before(cx: &Cx) -> Result<()> {
     let path = cx.dir.join("file");
     let file = os::open(&path, 0)?;
     let target = Target::at(&file, &path)?;
-    cx.run(vec![
-        cx.write(&target, 0, cx.buf(10)),
-        cx.write(&target, 20, cx.buf(11)),
-    ])
+    cx.run(vec![cx.write(&target, 0, cx.buf(10)), cx.write(&target, 20, cx.buf(11))])
 }

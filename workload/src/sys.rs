@@ -149,49 +149,25 @@ const _: () = assert!(size_of::<Params>() == 120);
 
 /// Turns the return value of a system call into a result.
 pub(crate) fn check(ret: libc::c_long) -> io::Result<libc::c_long> {
-    if ret < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(ret)
-    }
+    if ret < 0 { Err(io::Error::last_os_error()) } else { Ok(ret) }
 }
 
 pub(crate) fn setup(entries: u32, params: &mut Params) -> io::Result<i32> {
     // SAFETY: `params` is a live `struct io_uring_params`, which the kernel reads and fills.
-    let ret = unsafe {
-        libc::syscall(
-            libc::SYS_io_uring_setup,
-            entries,
-            std::ptr::from_mut(params),
-        )
-    };
+    let ret = unsafe { libc::syscall(libc::SYS_io_uring_setup, entries, std::ptr::from_mut(params)) };
     check(ret).map(|fd| fd as i32)
 }
 
 pub(crate) fn enter(fd: i32, submit: u32, wait: u32, flags: u32) -> io::Result<u32> {
     // SAFETY: no pointer is passed (argument and its size are zero).
-    let ret = unsafe {
-        libc::syscall(
-            libc::SYS_io_uring_enter,
-            fd,
-            submit,
-            wait,
-            flags,
-            std::ptr::null::<u8>(),
-            0usize,
-        )
-    };
+    let ret =
+        unsafe { libc::syscall(libc::SYS_io_uring_enter, fd, submit, wait, flags, std::ptr::null::<u8>(), 0usize) };
     check(ret).map(|n| n as u32)
 }
 
 /// # Safety
 /// `arg` must be what `opcode` expects, for `count` entries.
-pub(crate) unsafe fn register(
-    fd: i32,
-    opcode: u32,
-    arg: *mut libc::c_void,
-    count: u32,
-) -> io::Result<i32> {
+pub(crate) unsafe fn register(fd: i32, opcode: u32, arg: *mut libc::c_void, count: u32) -> io::Result<i32> {
     // SAFETY: the caller vouches for `arg` and `count`.
     let ret = unsafe { libc::syscall(libc::SYS_io_uring_register, fd, opcode, arg, count) };
     check(ret).map(|n| n as i32)

@@ -77,15 +77,7 @@ impl Target {
 
     /// A descriptor that leads nowhere.
     pub(crate) fn nothing(fd: i32) -> Self {
-        Self {
-            fd,
-            fixed: false,
-            path: None,
-            deleted: false,
-            device: None,
-            inode: None,
-            kind: Kind::Buffered,
-        }
+        Self { fd, fixed: false, path: None, deleted: false, device: None, inode: None, kind: Kind::Buffered }
     }
 
     /// The same file through the ring's table of registered files.
@@ -118,10 +110,7 @@ impl Target {
         };
         match std::str::from_utf8(bytes) {
             Ok(text) => (Some(text.to_owned()), None),
-            Err(_) => (
-                Some(String::from_utf8_lossy(bytes).into_owned()),
-                Some(STANDARD.encode(bytes)),
-            ),
+            Err(_) => (Some(String::from_utf8_lossy(bytes).into_owned()), Some(STANDARD.encode(bytes))),
         }
     }
 }
@@ -135,10 +124,7 @@ mod tests {
         let plain = Target::nothing(3).moved_to("/a/ü");
         assert_eq!(plain.path_text(), (Some("/a/ü".to_owned()), None));
         let odd = Target::nothing(3).moved_to(Path::new(OsStr::from_bytes(b"/a/\xff")));
-        assert_eq!(
-            odd.path_text(),
-            (Some("/a/\u{fffd}".to_owned()), Some("L2Ev/w==".to_owned()))
-        );
+        assert_eq!(odd.path_text(), (Some("/a/\u{fffd}".to_owned()), Some("L2Ev/w==".to_owned())));
         assert_eq!(Target::nothing(3).path_text(), (None, None));
     }
 }

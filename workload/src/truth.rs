@@ -47,19 +47,9 @@ pub(crate) enum CqeFate {
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub(crate) enum CaseEnd<'a> {
-    Done {
-        case: &'a str,
-        done: bool,
-        requests: u64,
-    },
-    Skipped {
-        case: &'a str,
-        skipped: &'a str,
-    },
-    Error {
-        case: &'a str,
-        error: &'a str,
-    },
+    Done { case: &'a str, done: bool, requests: u64 },
+    Skipped { case: &'a str, skipped: &'a str },
+    Error { case: &'a str, error: &'a str },
 }
 
 #[cfg(test)]
@@ -70,34 +60,15 @@ mod tests {
     fn case_ends_are_told_apart_by_their_fields() {
         let line = |end: &CaseEnd<'_>| serde_json::to_string(end).unwrap_or_default();
         assert_eq!(
-            line(&CaseEnd::Done {
-                case: "x",
-                done: true,
-                requests: 3
-            }),
+            line(&CaseEnd::Done { case: "x", done: true, requests: 3 }),
             r#"{"case":"x","done":true,"requests":3}"#
         );
-        assert_eq!(
-            line(&CaseEnd::Skipped {
-                case: "x",
-                skipped: "why"
-            }),
-            r#"{"case":"x","skipped":"why"}"#
-        );
-        assert_eq!(
-            line(&CaseEnd::Error {
-                case: "x",
-                error: "e"
-            }),
-            r#"{"case":"x","error":"e"}"#
-        );
+        assert_eq!(line(&CaseEnd::Skipped { case: "x", skipped: "why" }), r#"{"case":"x","skipped":"why"}"#);
+        assert_eq!(line(&CaseEnd::Error { case: "x", error: "e" }), r#"{"case":"x","error":"e"}"#);
     }
 
     #[test]
     fn fates_are_lower_case() {
-        assert_eq!(
-            serde_json::to_string(&CqeFate::Overflow).unwrap_or_default(),
-            r#""overflow""#
-        );
+        assert_eq!(serde_json::to_string(&CqeFate::Overflow).unwrap_or_default(), r#""overflow""#);
     }
 }

@@ -18,68 +18,20 @@ use crate::target::{Kind, Target};
 
 pub(super) const CASES: &[Case] = &[
     case("bad-ioprio", "a priority that does not exist", bad_ioprio),
-    case(
-        "bad-iovec",
-        "a segment array that cannot be read, and one that is too long",
-        bad_iovec,
-    ),
-    case(
-        "bad-segment",
-        "a segment that is too long or outside of user memory",
-        bad_segment,
-    ),
-    case(
-        "bad-buffer-index",
-        "WRITE_FIXED without such a buffer, and outside of it",
-        bad_buffer_index,
-    ),
-    case(
-        "bad-sqe-flags",
-        "flags that the kernel or the opcode does not know",
-        bad_sqe_flags,
-    ),
-    case(
-        "bad-reserved",
-        "fields that must be zero, and an unknown personality",
-        bad_reserved,
-    ),
-    case(
-        "bad-fd",
-        "descriptors and indexes that name no file",
-        bad_fd,
-    ),
+    case("bad-iovec", "a segment array that cannot be read, and one that is too long", bad_iovec),
+    case("bad-segment", "a segment that is too long or outside of user memory", bad_segment),
+    case("bad-buffer-index", "WRITE_FIXED without such a buffer, and outside of it", bad_buffer_index),
+    case("bad-sqe-flags", "flags that the kernel or the opcode does not know", bad_sqe_flags),
+    case("bad-reserved", "fields that must be zero, and an unknown personality", bad_reserved),
+    case("bad-fd", "descriptors and indexes that name no file", bad_fd),
     case("bad-buffer", "buffers that are not mapped", bad_buffer),
-    case(
-        "too-far",
-        "offsets beyond what the file system can hold",
-        too_far,
-    ),
-    case(
-        "broken-pipe",
-        "a pipe without a reader, a socket that was shut down",
-        broken_pipe,
-    ),
-    case(
-        "read-only",
-        "a descriptor that is not open for writing",
-        read_only,
-    ),
-    case(
-        "not-writable",
-        "a file that takes no writes: the ring itself",
-        not_writable,
-    ),
+    case("too-far", "offsets beyond what the file system can hold", too_far),
+    case("broken-pipe", "a pipe without a reader, a socket that was shut down", broken_pipe),
+    case("read-only", "a descriptor that is not open for writing", read_only),
+    case("not-writable", "a file that takes no writes: the ring itself", not_writable),
     case("negative-offset", "the offset -2", negative_offset),
-    case(
-        "bad-rw-flags",
-        "RWF flags that are unknown or not supported",
-        bad_rw_flags,
-    ),
-    case(
-        "nowait",
-        "RWF_NOWAIT where the write would wait, and where it would not",
-        nowait,
-    ),
+    case("bad-rw-flags", "RWF flags that are unknown or not supported", bad_rw_flags),
+    case("nowait", "RWF_NOWAIT where the write would wait, and where it would not", nowait),
 ];
 
 fn file(cx: &Cx) -> Result<(File, Target)> {
@@ -101,14 +53,7 @@ fn not_writable(cx: &Cx) -> Result<()> {
     let mut ring = cx.plain_ring()?;
     let number = os::Number(ring.ring.fd());
     let target = Target::named(&number, OsStr::new("anon_inode:[io_uring]"))?.kind(Kind::Anon);
-    ring.run(
-        cx,
-        vec![
-            cx.write(&target, -1, cx.buf(10))
-                .fails(libc::EINVAL)
-                .by(SUBMITTER),
-        ],
-    )
+    ring.run(cx, vec![cx.write(&target, -1, cx.buf(10)).fails(libc::EINVAL).by(SUBMITTER)])
 }
 
 /// Refused before it is issued.
@@ -121,21 +66,11 @@ fn bad_ioprio(cx: &Cx) -> Result<()> {
     let (_null, null) = null()?;
     let bad = |request: Request| refused(request.raw(|sqe| sqe.ioprio = u16::MAX), libc::EINVAL);
     let mut ring = cx.plain_ring()?;
-    ring.run_each(
-        cx,
-        vec![
-            bad(cx.write(&file, 5, cx.buf(10))),
-            bad(cx.write(&null, -1, cx.buf(11))),
-        ],
-    )?;
+    ring.run_each(cx, vec![bad(cx.write(&file, 5, cx.buf(10))), bad(cx.write(&null, -1, cx.buf(11)))])?;
     // In the middle of a batch.
     ring.run(
         cx,
-        vec![
-            cx.write(&null, 1, cx.buf(12)),
-            bad(cx.write(&file, 6, cx.buf(13))),
-            cx.write(&null, 2, cx.buf(14)),
-        ],
+        vec![cx.write(&null, 1, cx.buf(12)), bad(cx.write(&file, 6, cx.buf(13))), cx.write(&null, 2, cx.buf(14))],
     )
 }
 
@@ -159,10 +94,7 @@ fn bad_segment(cx: &Cx) -> Result<()> {
     const KERNEL: u64 = 0xffff_8000_0000_0000;
     let (_file, file) = file(cx)?;
     let buf = cx.buf(10);
-    let outside = Buf {
-        addr: KERNEL,
-        len: 10,
-    };
+    let outside = Buf { addr: KERNEL, len: 10 };
     cx.plain_ring()?.run_each(
         cx,
         vec![
@@ -194,20 +126,12 @@ fn bad_sqe_flags(cx: &Cx) -> Result<()> {
     let (_file, file) = file(cx)?;
     let unknown = cx.write(&file, 1, cx.buf(10)).flags(1 << 7);
     let select = cx.write(&file, 2, cx.buf(11)).flags(sys::SQE_BUFFER_SELECT);
-    cx.plain_ring()?.run_each(
-        cx,
-        vec![
-            refused(unknown, libc::EINVAL),
-            refused(select, libc::EOPNOTSUPP),
-        ],
-    )
+    cx.plain_ring()?.run_each(cx, vec![refused(unknown, libc::EINVAL), refused(select, libc::EOPNOTSUPP)])
 }
 
 fn bad_reserved(cx: &Cx) -> Result<()> {
     let (_file, file) = file(cx)?;
-    let stranger = cx
-        .write(&file, 1, cx.buf(10))
-        .raw(|sqe| sqe.personality = 0x7fff);
+    let stranger = cx.write(&file, 1, cx.buf(10)).raw(|sqe| sqe.personality = 0x7fff);
     // Attributes and write streams came with 6.13 and 6.16; older kernels do not look.
     let attribute = cx.write(&file, 2, cx.buf(11)).raw(|sqe| sqe.pad = 1 << 63);
     let stream = cx.write(&file, 3, cx.buf(12)).raw(|sqe| sqe.file_index = 7);
@@ -228,28 +152,14 @@ fn bad_fd(cx: &Cx) -> Result<()> {
     let closed = file.try_clone()?.as_raw_fd();
     let bad = |request: Request| request.fails(libc::EBADF).by(SUBMITTER);
     let numbers = [closed, -1, i32::MAX, i32::MIN];
-    let mut requests: Vec<_> = numbers
-        .map(|fd| bad(cx.write(&Target::nothing(fd), 5, cx.buf(10))))
-        .to_vec();
-    requests.push(bad(cx.writev(
-        &Target::nothing(closed),
-        -1,
-        &[cx.buf(1), cx.buf(2)],
-    )));
+    let mut requests: Vec<_> = numbers.map(|fd| bad(cx.write(&Target::nothing(fd), 5, cx.buf(10)))).to_vec();
+    requests.push(bad(cx.writev(&Target::nothing(closed), -1, &[cx.buf(1), cx.buf(2)])));
     // There is no table of files yet.
     requests.push(bad(cx.write(&Target::nothing(0).fixed(0), 6, cx.buf(11))));
     ring.run_each(cx, requests)?;
     ring.ring.register_files(&[file.as_raw_fd(), -1])?;
     let fixed = |index| bad(cx.write(&Target::nothing(0).fixed(index), 7, cx.buf(12)));
-    ring.run_each(
-        cx,
-        vec![
-            fixed(1),
-            fixed(2),
-            fixed(1 << 30),
-            cx.write(&target.fixed(0), 8, cx.buf(13)),
-        ],
-    )
+    ring.run_each(cx, vec![fixed(1), fixed(2), fixed(1 << 30), cx.write(&target.fixed(0), 8, cx.buf(13))])
 }
 
 fn bad_buffer(cx: &Cx) -> Result<()> {
@@ -263,10 +173,7 @@ fn bad_buffer(cx: &Cx) -> Result<()> {
     let page = cx.pages(4096);
     // SAFETY: the page belongs to a buffer of the arena that nothing else uses.
     os::cvt(unsafe { libc::munmap(page.addr as *mut libc::c_void, 4096) })?;
-    let outside = Buf {
-        addr: 0xffff_8000_0000_0000,
-        len: 10,
-    };
+    let outside = Buf { addr: 0xffff_8000_0000_0000, len: 10 };
     cx.plain_ring()?.run_each(
         cx,
         vec![
@@ -274,8 +181,7 @@ fn bad_buffer(cx: &Cx) -> Result<()> {
             cx.write(&file, -1, page).pos(0).fails(libc::EFAULT),
             cx.write(&pipe, -1, page.part(0, 6)).fails(libc::EFAULT),
             cx.write(&direct.1, 4096, page).fails(libc::EFAULT),
-            cx.writev(&file, 6, &[page.part(0, 7), page.part(8, 8)])
-                .fails(libc::EFAULT),
+            cx.writev(&file, 6, &[page.part(0, 7), page.part(8, 8)]).fails(libc::EFAULT),
             refused(cx.write(&file, 7, outside), libc::EFAULT),
         ],
     )
@@ -284,20 +190,9 @@ fn bad_buffer(cx: &Cx) -> Result<()> {
 fn too_far(cx: &Cx) -> Result<()> {
     let (_file, file) = file(cx)?;
     // The end of the range of offsets overflows before any file system is asked.
-    let last = cx
-        .write(&file, i64::MAX, cx.buf(11))
-        .accept(Accept::Of(vec![
-            -libc::EFBIG,
-            -libc::EINVAL,
-            -libc::EOVERFLOW,
-        ]));
-    cx.plain_ring()?.run_each(
-        cx,
-        vec![
-            cx.write(&file, 1 << 60, cx.buf(10)).fails(libc::EFBIG),
-            last,
-        ],
-    )
+    let last =
+        cx.write(&file, i64::MAX, cx.buf(11)).accept(Accept::Of(vec![-libc::EFBIG, -libc::EINVAL, -libc::EOVERFLOW]));
+    cx.plain_ring()?.run_each(cx, vec![cx.write(&file, 1 << 60, cx.buf(10)).fails(libc::EFBIG), last])
 }
 
 fn broken_pipe(cx: &Cx) -> Result<()> {
@@ -319,18 +214,10 @@ fn broken_pipe(cx: &Cx) -> Result<()> {
 fn read_only(cx: &Cx) -> Result<()> {
     let (_file, target) = file(cx)?;
     let file = File::open(cx.dir.join("file"))?;
-    let target = Target {
-        fd: file.as_raw_fd(),
-        ..target
-    };
-    let write = |off| {
-        cx.write(&target, off, cx.buf(10))
-            .fails(libc::EBADF)
-            .by(SUBMITTER)
-    };
+    let target = Target { fd: file.as_raw_fd(), ..target };
+    let write = |off| cx.write(&target, off, cx.buf(10)).fails(libc::EBADF).by(SUBMITTER);
     // -1 is not resolved before the descriptor is refused.
-    cx.plain_ring()?
-        .run_each(cx, vec![write(5), write(0), write(-1)])
+    cx.plain_ring()?.run_each(cx, vec![write(5), write(0), write(-1)])
 }
 
 fn negative_offset(cx: &Cx) -> Result<()> {
@@ -374,11 +261,7 @@ fn nowait(cx: &Cx) -> Result<()> {
             flag(cx.write(&null, 1, cx.buf(len))),
             flag(cx.write(&pipe, -1, cx.buf(len))).fails(libc::EAGAIN),
             // Some file systems can, ext4 cannot.
-            file_write.accept(Accept::Of(vec![
-                -libc::EAGAIN,
-                -libc::EOPNOTSUPP,
-                len as i32,
-            ])),
+            file_write.accept(Accept::Of(vec![-libc::EAGAIN, -libc::EOPNOTSUPP, len as i32])),
         ],
     )
 }

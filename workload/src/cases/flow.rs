@@ -17,69 +17,25 @@ pub(super) const CASES: &[Case] = &[
     case("async", "IOSQE_ASYNC: a worker from the start", async_flag),
     case("drain", "IOSQE_IO_DRAIN between other writes", drain),
     case("link", "a chain of links that succeeds", link),
-    case(
-        "link-head-fails",
-        "the head of a chain fails when issued: the rest is cancelled",
-        link_head_fails,
-    ),
-    case(
-        "link-bad-head",
-        "the head of a chain fails its preparation",
-        link_bad_head,
-    ),
+    case("link-head-fails", "the head of a chain fails when issued: the rest is cancelled", link_head_fails),
+    case("link-bad-head", "the head of a chain fails its preparation", link_bad_head),
     case(
         "link-skip-fails",
         "the failing head has IOSQE_CQE_SKIP_SUCCESS: no completions for the rest",
         link_skip_fails,
     ),
-    case(
-        "hardlink",
-        "a chain of hard links goes on after a failure",
-        hardlink,
-    ),
-    case(
-        "link-timeout-fires",
-        "a timeout linked to a write that blocks",
-        link_timeout_fires,
-    ),
-    case(
-        "link-timeout-idle",
-        "a timeout linked to a write that is in time",
-        link_timeout_idle,
-    ),
+    case("hardlink", "a chain of hard links goes on after a failure", hardlink),
+    case("link-timeout-fires", "a timeout linked to a write that blocks", link_timeout_fires),
+    case("link-timeout-idle", "a timeout linked to a write that is in time", link_timeout_idle),
     case("cancel", "ASYNC_CANCEL of a write that blocks", cancel),
-    case(
-        "poll-pipe",
-        "a write waits on a full pipe until the reader drains it",
-        poll_pipe,
-    ),
-    case(
-        "poll-socket",
-        "a write waits on a full socket until the reader drains it",
-        poll_socket,
-    ),
-    case(
-        "poll-array-reused",
-        "the segment array is overwritten while the write waits",
-        array_reused,
-    ),
-    case(
-        "poll-fd-reused",
-        "the descriptor's number goes to another file while the write waits",
-        fd_reused,
-    ),
-    case(
-        "thread-exits",
-        "the thread that submitted is gone when the write goes on",
-        thread_exits,
-    ),
+    case("poll-pipe", "a write waits on a full pipe until the reader drains it", poll_pipe),
+    case("poll-socket", "a write waits on a full socket until the reader drains it", poll_socket),
+    case("poll-array-reused", "the segment array is overwritten while the write waits", array_reused),
+    case("poll-fd-reused", "the descriptor's number goes to another file while the write waits", fd_reused),
+    case("thread-exits", "the thread that submitted is gone when the write goes on", thread_exits),
     case("killed", "SIGKILL with writes in flight", killed),
     case("exits", "the process exits with writes in flight", exits),
-    case(
-        "ring-closed",
-        "the ring is closed with writes in flight, the process lives on",
-        ring_closed,
-    ),
+    case("ring-closed", "the ring is closed with writes in flight, the process lives on", ring_closed),
 ];
 
 fn null() -> Result<(std::fs::File, Target)> {
@@ -127,9 +83,7 @@ fn async_flag(cx: &Cx) -> Result<()> {
             flag(cx.write(&direct, 4096, cx.pages(4096))).by(&["submitter", "io-wq", "kernel"]),
         ],
     )?;
-    let batch = (0..16)
-        .map(|i| flag(cx.write(&null, i, cx.buf(72))))
-        .collect();
+    let batch = (0..16).map(|i| flag(cx.write(&null, i, cx.buf(72)))).collect();
     ring.run(cx, batch)
 }
 
@@ -139,13 +93,9 @@ fn drain(cx: &Cx) -> Result<()> {
     // What comes after a drain is held back with it.
     cx.run(vec![
         cx.write(&file, 0, cx.buf(4000)),
-        cx.write(&null, 1, cx.buf(80))
-            .flags(sys::SQE_IO_DRAIN)
-            .by(ANYONE),
+        cx.write(&null, 1, cx.buf(80)).flags(sys::SQE_IO_DRAIN).by(ANYONE),
         cx.write(&file, 9, cx.buf(81)).by(ANYONE),
-        cx.write(&null, 2, cx.buf(82))
-            .flags(sys::SQE_IO_DRAIN)
-            .by(ANYONE),
+        cx.write(&null, 2, cx.buf(82)).flags(sys::SQE_IO_DRAIN).by(ANYONE),
     ])
 }
 
@@ -169,18 +119,14 @@ fn link_head_fails(cx: &Cx) -> Result<()> {
     cx.run(vec![
         cx.write(&bad, 0, cx.buf(1)).fails(libc::EBADF).linked(),
         cx.write(&file, 11, cx.buf(2)).cancelled().linked(),
-        cx.writev(&file, 12, &[cx.buf(3), cx.buf(4)])
-            .cancelled()
-            .linked(),
+        cx.writev(&file, 12, &[cx.buf(3), cx.buf(4)]).cancelled().linked(),
         cx.write(&file, -1, cx.buf(5)).cancelled(),
     ])
 }
 
 fn link_bad_head(cx: &Cx) -> Result<()> {
     let (_file, file) = file(cx, 0)?;
-    let bad = cx
-        .write(&file, 0, cx.buf(1))
-        .raw(|sqe| sqe.ioprio = u16::MAX);
+    let bad = cx.write(&file, 0, cx.buf(1)).raw(|sqe| sqe.ioprio = u16::MAX);
     cx.run(vec![
         bad.fails(libc::EINVAL).by(SUBMITTER).linked(),
         cx.write(&file, 11, cx.buf(2)).cancelled().linked(),
@@ -197,11 +143,7 @@ fn link_skip_fails(cx: &Cx) -> Result<()> {
     cx.run(vec![
         head.flags(sys::SQE_CQE_SKIP_SUCCESS).linked(),
         unseen(cx.write(&file, 11, cx.buf(2))).linked(),
-        unseen(
-            cx.write(&file, 12, cx.buf(3))
-                .flags(sys::SQE_CQE_SKIP_SUCCESS),
-        )
-        .linked(),
+        unseen(cx.write(&file, 12, cx.buf(3)).flags(sys::SQE_CQE_SKIP_SUCCESS)).linked(),
         unseen(cx.write(&file, -1, cx.buf(4))),
     ])
 }
@@ -221,10 +163,7 @@ fn hardlink(cx: &Cx) -> Result<()> {
 fn link_timeout_fires(cx: &Cx) -> Result<()> {
     let (_reader, _writer, pipe) = blocked()?;
     cx.run(vec![
-        cx.write(&pipe, -1, cx.buf(30))
-            .fails(libc::ECANCELED)
-            .by(ANYONE)
-            .linked(),
+        cx.write(&pipe, -1, cx.buf(30)).fails(libc::ECANCELED).by(ANYONE).linked(),
         cx.link_timeout(10, -libc::ETIME),
     ])
 }
@@ -243,10 +182,8 @@ fn link_timeout_idle(cx: &Cx) -> Result<()> {
 fn cancel(cx: &Cx) -> Result<()> {
     let (_reader, _writer, pipe) = blocked()?;
     let mut ring = cx.plain_ring()?;
-    let mut all = vec![
-        cx.write(&pipe, -1, cx.buf(40)).cancelled(),
-        cx.writev(&pipe, 0, &[cx.buf(41), cx.buf(42)]).cancelled(),
-    ];
+    let mut all =
+        vec![cx.write(&pipe, -1, cx.buf(40)).cancelled(), cx.writev(&pipe, 0, &[cx.buf(41), cx.buf(42)]).cancelled()];
     ring.start(cx, &mut all)?;
     let mut cancels: Vec<_> = all.iter().map(|r| cx.cancel(r.sqe.user_data, 0)).collect();
     ring.start(cx, &mut cancels)?;
@@ -265,11 +202,7 @@ fn poll_pipe(cx: &Cx) -> Result<()> {
 
     // With a worker from the start the wait is the worker's poll.
     os::write_all(&_writer, &[b'f'; 4096])?;
-    let mut requests = vec![
-        cx.write(&pipe, -1, cx.buf(101))
-            .flags(sys::SQE_ASYNC)
-            .by(ANYONE),
-    ];
+    let mut requests = vec![cx.write(&pipe, -1, cx.buf(101)).flags(sys::SQE_ASYNC).by(ANYONE)];
     ring.start(cx, &mut requests)?;
     os::read_exact(&reader, 4096)?;
     ring.finish(cx, requests)?;
@@ -300,10 +233,7 @@ fn array_reused(cx: &Cx) -> Result<()> {
     let mut requests = vec![cx.writev(&pipe, -1, &[cx.buf(60), cx.buf(61)])];
     ring.start(cx, &mut requests)?;
     let array = requests[0].sqe.addr as *mut libc::iovec;
-    let other = libc::iovec {
-        iov_base: std::ptr::null_mut(),
-        iov_len: 12345,
-    };
+    let other = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 12345 };
     // SAFETY: the array lies in the arena, has two elements, and nobody else looks at it.
     unsafe { std::slice::from_raw_parts_mut(array, 2).fill(other) };
     os::read_exact(&reader, 4096)?;
@@ -319,10 +249,7 @@ fn fd_reused(cx: &Cx) -> Result<()> {
     let mut requests = vec![cx.write(&pipe, -1, cx.buf(62))];
     ring.start(cx, &mut requests)?;
     os::replace(&writer, &null)?;
-    let same_number = Target {
-        fd: pipe.fd,
-        ..null_target
-    };
+    let same_number = Target { fd: pipe.fd, ..null_target };
     ring.run(cx, vec![cx.write(&same_number, 4, cx.buf(63))])?;
     os::read_exact(&reader, 4096)?;
     ring.finish(cx, requests)?;
@@ -344,10 +271,8 @@ fn thread_exits(cx: &Cx) -> Result<()> {
 /// is built here is right for it.
 fn end_in_flight(cx: &Cx, end: impl FnOnce(i32) -> Result<()>) -> Result<()> {
     let (_reader, _writer, pipe) = blocked()?;
-    let mut requests = vec![
-        cx.write(&pipe, -1, cx.buf(50)).cancelled(),
-        cx.writev(&pipe, 0, &[cx.buf(51), cx.buf(52)]).cancelled(),
-    ];
+    let mut requests =
+        vec![cx.write(&pipe, -1, cx.buf(50)).cancelled(), cx.writev(&pipe, 0, &[cx.buf(51), cx.buf(52)]).cancelled()];
     let (submitted, leave) = (Gate::new()?, Gate::new()?);
     let child = cx.fork(|| {
         let mut ring = cx.plain_ring()?;
@@ -362,9 +287,7 @@ fn end_in_flight(cx: &Cx, end: impl FnOnce(i32) -> Result<()>) -> Result<()> {
     sign(&mut requests, Ids { pid, tid: pid }, false);
     end(child).and_then(|()| leave.open())?;
     os::wait(child)?;
-    requests
-        .into_iter()
-        .try_for_each(|request| settle_unseen(cx, request))
+    requests.into_iter().try_for_each(|request| settle_unseen(cx, request))
 }
 
 fn killed(cx: &Cx) -> Result<()> {
@@ -381,7 +304,5 @@ fn ring_closed(cx: &Cx) -> Result<()> {
     let mut requests = vec![cx.write(&pipe, -1, cx.buf(53)).cancelled()];
     ring.start(cx, &mut requests)?;
     drop(ring);
-    requests
-        .into_iter()
-        .try_for_each(|request| settle_unseen(cx, request))
+    requests.into_iter().try_for_each(|request| settle_unseen(cx, request))
 }

@@ -10,11 +10,7 @@ use crate::os;
 use crate::target::Target;
 
 pub(super) const CASES: &[Case] = &[
-    case(
-        "many-files",
-        "2,000 small writes to 50 files 64 directories down, by 4 threads with a ring each",
-        many_files,
-    ),
+    case("many-files", "2,000 small writes to 50 files 64 directories down, by 4 threads with a ring each", many_files),
     case("many-null", "4,096 writes to the null device", many_null),
 ];
 
@@ -36,15 +32,11 @@ fn many_files(cx: &Cx) -> Result<()> {
     }
     let files = &files;
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..THREADS)
-            .map(|thread| scope.spawn(move || write_many(cx, thread, files)))
-            .collect();
-        threads
-            .into_iter()
-            .try_for_each(|thread| match thread.join() {
-                Ok(outcome) => outcome,
-                Err(_) => bail!("a thread panicked"),
-            })
+        let threads: Vec<_> = (0..THREADS).map(|thread| scope.spawn(move || write_many(cx, thread, files))).collect();
+        threads.into_iter().try_for_each(|thread| match thread.join() {
+            Ok(outcome) => outcome,
+            Err(_) => bail!("a thread panicked"),
+        })
     })
 }
 
@@ -54,11 +46,7 @@ fn write_many(cx: &Cx, thread: usize, files: &[(std::fs::File, Target)]) -> Resu
     for first in (0..PER_THREAD).step_by(BATCH) {
         let request = |i: usize| {
             let (_, target) = &files[(i + thread * 7) % FILES];
-            cx.write(
-                target,
-                (thread * PER_THREAD + i) as i64 * 64,
-                buf.part(0, 1 + i as u32 % 64),
-            )
+            cx.write(target, (thread * PER_THREAD + i) as i64 * 64, buf.part(0, 1 + i as u32 % 64))
         };
         ring.run(cx, (first..first + BATCH).map(request).collect())?;
     }
@@ -71,13 +59,7 @@ fn many_null(cx: &Cx) -> Result<()> {
     let mut ring = cx.plain_ring()?;
     let buf = cx.buf(4096);
     (0..64i64).try_for_each(|batch| {
-        let request = |i| {
-            cx.write(
-                &target,
-                batch * 64 + i,
-                buf.part(0, (batch * 64 + i) as u32 + 1),
-            )
-        };
+        let request = |i| cx.write(&target, batch * 64 + i, buf.part(0, (batch * 64 + i) as u32 + 1));
         ring.run(cx, (0..64).map(request).collect())
     })
 }

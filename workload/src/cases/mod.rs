@@ -31,12 +31,7 @@ pub(crate) struct Case {
 
 /// A case that needs nothing special.
 const fn case(name: &'static str, description: &'static str, run: fn(&Cx) -> Result<()>) -> Case {
-    Case {
-        name,
-        description,
-        needs: &[],
-        run,
-    }
+    Case { name, description, needs: &[], run }
 }
 
 impl Case {

@@ -14,62 +14,17 @@ use crate::os;
 use crate::target::Target;
 
 pub(super) const CASES: &[Case] = &[
-    case(
-        "mount-tmpfs",
-        "a tmpfs mounted in the directory",
-        mount_tmpfs,
-    )
-    .needs(ROOT),
-    case(
-        "mount-nested",
-        "mounts within mounts, the innermost twice over",
-        nested,
-    )
-    .needs(ROOT),
-    case(
-        "bind-directory",
-        "a directory bound elsewhere: one file, two paths",
-        bind_directory,
-    )
-    .needs(ROOT),
+    case("mount-tmpfs", "a tmpfs mounted in the directory", mount_tmpfs).needs(ROOT),
+    case("mount-nested", "mounts within mounts, the innermost twice over", nested).needs(ROOT),
+    case("bind-directory", "a directory bound elsewhere: one file, two paths", bind_directory).needs(ROOT),
     case("bind-file", "a single file bound onto another", bind_file).needs(ROOT),
-    case(
-        "mount-namespace",
-        "a tmpfs hides a directory in this namespace only",
-        namespace,
-    )
-    .needs(ROOT),
-    case(
-        "mount-namespace-older-file",
-        "a file opened before the namespace was left",
-        older_file,
-    )
-    .needs(ROOT),
-    case(
-        "chroot",
-        "after chroot: the path is the namespace's all the same",
-        chroot,
-    )
-    .needs(ROOT),
-    case(
-        "pivot-root",
-        "after pivot_root: the path begins at the new root",
-        pivot_root,
-    )
-    .needs(ROOT),
-    case(
-        "overlay",
-        "overlayfs: a lower file is copied up, a new file",
-        overlay,
-    )
-    .needs(&["root", "overlay"]),
+    case("mount-namespace", "a tmpfs hides a directory in this namespace only", namespace).needs(ROOT),
+    case("mount-namespace-older-file", "a file opened before the namespace was left", older_file).needs(ROOT),
+    case("chroot", "after chroot: the path is the namespace's all the same", chroot).needs(ROOT),
+    case("pivot-root", "after pivot_root: the path begins at the new root", pivot_root).needs(ROOT),
+    case("overlay", "overlayfs: a lower file is copied up, a new file", overlay).needs(&["root", "overlay"]),
     case("mount-moved", "the mount is moved between writes", moved).needs(ROOT),
-    case(
-        "mount-detached",
-        "the mount is lazily unmounted while a file is open",
-        detached,
-    )
-    .needs(ROOT),
+    case("mount-detached", "the mount is lazily unmounted while a file is open", detached).needs(ROOT),
 ];
 
 const ROOT: &[&str] = &["root"];
@@ -105,13 +60,7 @@ fn write_to(cx: &Cx, path: &Path) -> Result<()> {
 }
 
 fn write_twice(cx: &Cx, target: &Target) -> Result<()> {
-    cx.plain_ring()?.run_each(
-        cx,
-        vec![
-            cx.write(target, 0, cx.buf(10)),
-            cx.write(target, 10, cx.buf(11)),
-        ],
-    )
+    cx.plain_ring()?.run_each(cx, vec![cx.write(target, 0, cx.buf(10)), cx.write(target, 10, cx.buf(11))])
 }
 
 fn mount_tmpfs(cx: &Cx) -> Result<()> {
@@ -137,10 +86,7 @@ fn nested(cx: &Cx) -> Result<()> {
 
 fn bind_directory(cx: &Cx) -> Result<()> {
     private_mounts()?;
-    let (from, to) = (
-        directory(cx.dir.join("from/deep"))?,
-        directory(cx.dir.join("to"))?,
-    );
+    let (from, to) = (directory(cx.dir.join("from/deep"))?, directory(cx.dir.join("to"))?);
     bind(&from, &to)?;
     write_to(cx, &from.join("file"))?;
     write_to(cx, &to.join("file"))?;
@@ -209,20 +155,11 @@ fn pivot_root(cx: &Cx) -> Result<()> {
 fn overlay(cx: &Cx) -> Result<()> {
     private_mounts()?;
     let layer = |name| directory(cx.dir.join(name));
-    let (lower, upper, work, merged) = (
-        layer("lower")?,
-        layer("upper")?,
-        layer("work")?,
-        layer("merged")?,
-    );
+    let (lower, upper, work, merged) = (layer("lower")?, layer("upper")?, layer("work")?, layer("merged")?);
     fs::write(lower.join("old"), "from below")?;
-    let options = [
-        ("lowerdir=", &lower),
-        (",upperdir=", &upper),
-        (",workdir=", &work),
-    ]
-    .map(|(key, path)| format!("{key}{}", path.display()))
-    .concat();
+    let options = [("lowerdir=", &lower), (",upperdir=", &upper), (",workdir=", &work)]
+        .map(|(key, path)| format!("{key}{}", path.display()))
+        .concat();
     os::mount(OsStr::new("overlay"), &merged, "overlay", 0, &options)
         .map_err(|error| skip(format!("no overlayfs here: {error:#}")))?;
     write_to(cx, &merged.join("old"))?;
@@ -233,10 +170,7 @@ fn overlay(cx: &Cx) -> Result<()> {
 
 fn moved(cx: &Cx) -> Result<()> {
     private_mounts()?;
-    let (old, new) = (
-        directory(cx.dir.join("old"))?,
-        directory(cx.dir.join("new/place"))?,
-    );
+    let (old, new) = (directory(cx.dir.join("old"))?, directory(cx.dir.join("new/place"))?);
     tmpfs(&old)?;
     let (_file, target) = opened(&directory(old.join("sub"))?.join("file"))?;
     let mut ring = cx.plain_ring()?;

@@ -14,32 +14,12 @@ use crate::target::Target;
 pub(super) const CASES: &[Case] = &[
     case("write", "WRITE of many lengths", write),
     case("writev", "WRITEV with 1, 3, 9 and 1024 segments", writev),
-    case(
-        "write-fixed",
-        "WRITE_FIXED from a registered buffer",
-        write_fixed,
-    ),
-    case(
-        "writev-fixed",
-        "WRITEV_FIXED from a registered buffer",
-        writev_fixed,
-    ),
+    case("write-fixed", "WRITE_FIXED from a registered buffer", write_fixed),
+    case("writev-fixed", "WRITEV_FIXED from a registered buffer", writev_fixed),
     case("fixed-file", "registered files, by index", fixed_file),
-    case(
-        "direct-descriptor",
-        "a file opened into a slot by a linked openat",
-        direct_descriptor,
-    ),
-    case(
-        "direct-descriptor-skip",
-        "the same with IOSQE_CQE_SKIP_SUCCESS",
-        direct_descriptor_skip,
-    ),
-    case(
-        "all-opcodes-null",
-        "all opcodes to the null device in one batch",
-        all_opcodes_null,
-    ),
+    case("direct-descriptor", "a file opened into a slot by a linked openat", direct_descriptor),
+    case("direct-descriptor-skip", "the same with IOSQE_CQE_SKIP_SUCCESS", direct_descriptor_skip),
+    case("all-opcodes-null", "all opcodes to the null device in one batch", all_opcodes_null),
 ];
 
 fn segments(cx: &Cx, count: u32, len: u32) -> Vec<Buf> {
@@ -52,12 +32,7 @@ fn write(cx: &Cx) -> Result<()> {
     let file = &Target::at(&file, &path)?;
     let lengths = [1, 2, 511, 512, 513, 4095, 4096, 4097, 65536, 1 << 20];
     let mut ring = cx.plain_ring()?;
-    ring.run_each(
-        cx,
-        lengths
-            .map(|len| cx.write(file, i64::from(len), cx.buf(len)))
-            .to_vec(),
-    )
+    ring.run_each(cx, lengths.map(|len| cx.write(file, i64::from(len), cx.buf(len))).to_vec())
 }
 
 fn writev(cx: &Cx) -> Result<()> {
@@ -95,12 +70,7 @@ fn writev_fixed(cx: &Cx) -> Result<()> {
         cx,
         vec![
             cx.writev_fixed(file, 0, &[buf.part(0, 4096)], 0),
-            cx.writev_fixed(
-                file,
-                50,
-                &[buf.part(8192, 10), buf.part(100, 20), buf.part(4096, 30)],
-                0,
-            ),
+            cx.writev_fixed(file, 50, &[buf.part(8192, 10), buf.part(100, 20), buf.part(4096, 30)], 0),
             cx.writev_fixed(file, 7, &many, 0),
         ],
     )
@@ -133,9 +103,7 @@ fn opened_in_slot(cx: &Cx, name: &str) -> Result<(Session, Request, Target)> {
     let target = Target::at(&file, &path)?.fixed(1);
     let ring = cx.plain_ring()?;
     ring.ring.register_files(&[-1; 4])?;
-    let open = cx
-        .open_direct(&os::cstr(&path)?, libc::O_WRONLY, 1)
-        .linked();
+    let open = cx.open_direct(&os::cstr(&path)?, libc::O_WRONLY, 1).linked();
     Ok((ring, open, target))
 }
 

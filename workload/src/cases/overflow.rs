@@ -16,31 +16,16 @@ use crate::target::Target;
 pub(super) const CASES: &[Case] = &[
     case("overflow", "the queue is overfilled, then reaped", plain),
     case("overflow-defer", "the same with DEFER_TASKRUN", defer),
-    case(
-        "overflow-buffered",
-        "writes by workers complete into a full queue",
-        buffered,
-    ),
-    case(
-        "overflow-same-user-data",
-        "all requests have the same user_data",
-        same_user_data,
-    ),
-    case(
-        "overflow-closed",
-        "the ring is closed without reaping",
-        closed,
-    ),
+    case("overflow-buffered", "writes by workers complete into a full queue", buffered),
+    case("overflow-same-user-data", "all requests have the same user_data", same_user_data),
+    case("overflow-closed", "the ring is closed without reaping", closed),
 ];
 
 const ROOM: u32 = 4;
 
 /// A ring whose queue holds as few completions as the kernel allows.
 fn small_ring(cx: &Cx, flags: u32) -> Result<Session> {
-    cx.ring(Setup {
-        cq_entries: ROOM,
-        ..Setup::new(ROOM, sys::SETUP_CQSIZE | flags)
-    })
+    cx.ring(Setup { cq_entries: ROOM, ..Setup::new(ROOM, sys::SETUP_CQSIZE | flags) })
 }
 
 fn null() -> Result<(File, Target)> {
@@ -52,13 +37,10 @@ fn null() -> Result<(File, Target)> {
 /// Submits without reaping. Kernels before 6.0 refuse once the queue has overflowed.
 fn pile_up(cx: &Cx, ring: &mut Session, requests: &mut [Request]) -> Result<()> {
     for batch in requests.chunks_mut(ROOM as usize) {
-        ring.start(cx, batch)
-            .map_err(|error| match error.downcast_ref::<std::io::Error>() {
-                Some(e) if e.raw_os_error() == Some(libc::EBUSY) => {
-                    skip("no submission after an overflow")
-                }
-                _ => error,
-            })?;
+        ring.start(cx, batch).map_err(|error| match error.downcast_ref::<std::io::Error>() {
+            Some(e) if e.raw_os_error() == Some(libc::EBUSY) => skip("no submission after an overflow"),
+            _ => error,
+        })?;
     }
     Ok(())
 }
@@ -74,11 +56,7 @@ fn overfill(cx: &Cx, flags: u32) -> Result<()> {
     let mut requests: Vec<_> = (0..4 * ROOM)
         .map(|i| {
             let request = cx.write(&null, i64::from(i), cx.buf(100 + i));
-            if i < ROOM {
-                request
-            } else {
-                request.overflows()
-            }
+            if i < ROOM { request } else { request.overflows() }
         })
         .collect();
     pile_up(cx, &mut ring, &mut requests)?;
@@ -138,11 +116,7 @@ fn same_user_data(cx: &Cx) -> Result<()> {
     let common = cx.next_user_data();
     let mut ring = small_ring(cx, 0)?;
     let mut requests = fillers(cx);
-    requests.extend((0..8).map(|i| {
-        cx.write(&null, 7, cx.buf(200 + i))
-            .overflows()
-            .user_data(common)
-    }));
+    requests.extend((0..8).map(|i| cx.write(&null, 7, cx.buf(200 + i)).overflows().user_data(common)));
     let failing = cx.write(&full, 7, cx.buf(300)).fails(libc::ENOSPC);
     requests.push(failing.overflows().user_data(common));
     pile_up(cx, &mut ring, &mut requests)?;
@@ -157,16 +131,10 @@ fn closed(cx: &Cx) -> Result<()> {
     let mut requests: Vec<_> = (0..2 * ROOM)
         .map(|i| {
             let request = cx.write(&null, i64::from(i), cx.buf(400 + i));
-            if i < ROOM {
-                request
-            } else {
-                request.overflows()
-            }
+            if i < ROOM { request } else { request.overflows() }
         })
         .collect();
     pile_up(cx, &mut ring, &mut requests)?;
     drop(ring);
-    requests
-        .into_iter()
-        .try_for_each(|request| settle_unseen(cx, request))
+    requests.into_iter().try_for_each(|request| settle_unseen(cx, request))
 }

@@ -14,43 +14,15 @@ use crate::os;
 use crate::target::Target;
 
 pub(super) const CASES: &[Case] = &[
-    case(
-        "depth-below",
-        "1 to 64, and 200 directories below the case's own",
-        depth_below,
-    ),
-    case(
-        "depth-total",
-        "paths of exactly so many components, around the powers of two",
-        depth_total,
-    ),
-    case(
-        "long-names",
-        "names of 255 bytes, one and 64 levels of them",
-        long_names,
-    ),
+    case("depth-below", "1 to 64, and 200 directories below the case's own", depth_below),
+    case("depth-total", "paths of exactly so many components, around the powers of two", depth_total),
+    case("long-names", "names of 255 bytes, one and 64 levels of them", long_names),
     case("not-utf8", "names that are not UTF-8", not_utf8),
-    case(
-        "odd-names",
-        "control characters, quotes, right-to-left, names that look like something else",
-        odd_names,
-    ),
+    case("odd-names", "control characters, quotes, right-to-left, names that look like something else", odd_names),
     case("rename", "the file is renamed between writes", rename),
-    case(
-        "rename-parent",
-        "a directory above it is renamed between writes",
-        rename_parent,
-    ),
-    case(
-        "rename-over",
-        "another file takes the name: the first is deleted",
-        rename_over,
-    ),
-    case(
-        "deleted-parent",
-        "the file and its directory are removed while open",
-        deleted_parent,
-    ),
+    case("rename-parent", "a directory above it is renamed between writes", rename_parent),
+    case("rename-over", "another file takes the name: the first is deleted", rename_over),
+    case("deleted-parent", "the file and its directory are removed while open", deleted_parent),
 ];
 
 /// Opens a new file below `dir`, in the directories given, relative step by step because the whole
@@ -61,9 +33,7 @@ fn open_below(dir: &Path, directories: &[Vec<u8>], name: &[u8]) -> Result<(Owned
     for directory in directories {
         // Another request of the case may have made it.
         if let Err(error) = os::mkdirat(&at, directory) {
-            let known = error
-                .downcast_ref::<std::io::Error>()
-                .and_then(std::io::Error::raw_os_error);
+            let known = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
             if known != Some(libc::EEXIST) {
                 return Err(error);
             }
@@ -81,10 +51,7 @@ fn open_below(dir: &Path, directories: &[Vec<u8>], name: &[u8]) -> Result<(Owned
 
 fn write_below(cx: &Cx, directories: &[Vec<u8>], name: &[u8]) -> Result<()> {
     let (_file, target) = open_below(&cx.dir, directories, name)?;
-    cx.run(vec![
-        cx.write(&target, 0, cx.buf(10)),
-        cx.write(&target, 10, cx.buf(11)),
-    ])
+    cx.run(vec![cx.write(&target, 0, cx.buf(10)), cx.write(&target, 10, cx.buf(11))])
 }
 
 fn levels(count: usize, name: impl Fn(usize) -> Vec<u8>) -> Vec<Vec<u8>> {
@@ -92,16 +59,10 @@ fn levels(count: usize, name: impl Fn(usize) -> Vec<u8>) -> Vec<Vec<u8>> {
 }
 
 fn depth_below(cx: &Cx) -> Result<()> {
-    [1, 2, 3, 8, 16, 32, 63, 64, 200]
-        .into_iter()
-        .try_for_each(|depth| {
-            let name = format!("file-{depth}");
-            write_below(
-                cx,
-                &levels(depth, |i| format!("d{i}").into_bytes()),
-                name.as_bytes(),
-            )
-        })
+    [1, 2, 3, 8, 16, 32, 63, 64, 200].into_iter().try_for_each(|depth| {
+        let name = format!("file-{depth}");
+        write_below(cx, &levels(depth, |i| format!("d{i}").into_bytes()), name.as_bytes())
+    })
 }
 
 fn depth_total(cx: &Cx) -> Result<()> {
@@ -110,11 +71,7 @@ fn depth_total(cx: &Cx) -> Result<()> {
         // The file itself is a component too.
         if let Some(depth) = (total - 1usize).checked_sub(own) {
             let name = format!("t{total}");
-            write_below(
-                cx,
-                &levels(depth, |i| format!("e{i}").into_bytes()),
-                name.as_bytes(),
-            )?;
+            write_below(cx, &levels(depth, |i| format!("e{i}").into_bytes()), name.as_bytes())?;
         }
     }
     Ok(())
@@ -133,16 +90,8 @@ fn long_names(cx: &Cx) -> Result<()> {
 }
 
 fn not_utf8(cx: &Cx) -> Result<()> {
-    let names: [&[u8]; 5] = [
-        b"\xff",
-        b"latin-\xe9t\xe9",
-        b"cut-\xe2\x82",
-        b"\xc0\xaf",
-        b"\xed\xa0\x80",
-    ];
-    names
-        .iter()
-        .try_for_each(|name| write_below(cx, &[], name))?;
+    let names: [&[u8]; 5] = [b"\xff", b"latin-\xe9t\xe9", b"cut-\xe2\x82", b"\xc0\xaf", b"\xed\xa0\x80"];
+    names.iter().try_for_each(|name| write_below(cx, &[], name))?;
     write_below(cx, &[b"dir-\xfe".to_vec()], b"plain")
 }
 
@@ -173,14 +122,8 @@ fn odd_names(cx: &Cx) -> Result<()> {
         "\u{1}\u{2}\u{1f}",
         "star*?[a]",
     ];
-    names
-        .iter()
-        .try_for_each(|name| write_below(cx, &[], name.as_bytes()))?;
-    write_below(
-        cx,
-        &[b"dir\nwith\tcontrol".to_vec(), b"..x".to_vec()],
-        b"...",
-    )
+    names.iter().try_for_each(|name| write_below(cx, &[], name.as_bytes()))?;
+    write_below(cx, &[b"dir\nwith\tcontrol".to_vec(), b"..x".to_vec()], b"...")
 }
 
 fn opened(path: &Path) -> Result<(File, Target)> {
@@ -221,16 +164,10 @@ fn rename_over(cx: &Cx) -> Result<()> {
     let (path, other) = (cx.dir.join("name"), cx.dir.join("other"));
     let (_first, first) = opened(&path)?;
     let (_second, second) = opened(&other)?;
-    cx.run(vec![
-        cx.write(&first, 0, cx.buf(10)),
-        cx.write(&second, 0, cx.buf(11)),
-    ])?;
+    cx.run(vec![cx.write(&first, 0, cx.buf(10)), cx.write(&second, 0, cx.buf(11))])?;
     fs::rename(&other, &path)?;
     let (first, second) = (first.deleted(), second.moved_to(&path));
-    cx.run(vec![
-        cx.write(&first, 10, cx.buf(12)),
-        cx.write(&second, 11, cx.buf(13)),
-    ])
+    cx.run(vec![cx.write(&first, 10, cx.buf(12)), cx.write(&second, 11, cx.buf(13))])
 }
 
 fn deleted_parent(cx: &Cx) -> Result<()> {
@@ -239,8 +176,5 @@ fn deleted_parent(cx: &Cx) -> Result<()> {
     let (_file, target) = opened(&parent.join("file"))?;
     fs::remove_dir_all(&parent)?;
     let target = target.deleted();
-    cx.run(vec![
-        cx.write(&target, 0, cx.buf(10)),
-        cx.write(&target, 10, cx.buf(11)),
-    ])
+    cx.run(vec![cx.write(&target, 0, cx.buf(10)), cx.write(&target, 10, cx.buf(11))])
 }

@@ -19,50 +19,16 @@ use crate::target::Target;
 
 pub(super) const CASES: &[Case] = &[
     case("offset", "offsets near and far, also beyond 4 GiB", offset),
-    case(
-        "current-position",
-        "offset -1: the file's own position moves",
-        current_position,
-    ),
-    case(
-        "append",
-        "O_APPEND with offset 0, -1 and beyond the end",
-        append,
-    ),
-    case(
-        "rwf-append",
-        "RWF_APPEND on a file without O_APPEND",
-        rwf_append,
-    ),
-    case(
-        "rwf-noappend",
-        "RWF_NOAPPEND on a file with O_APPEND: the offset counts",
-        rwf_noappend,
-    ),
+    case("current-position", "offset -1: the file's own position moves", current_position),
+    case("append", "O_APPEND with offset 0, -1 and beyond the end", append),
+    case("rwf-append", "RWF_APPEND on a file without O_APPEND", rwf_append),
+    case("rwf-noappend", "RWF_NOAPPEND on a file with O_APPEND: the offset counts", rwf_noappend),
     case("rwf-sync", "RWF_DSYNC and RWF_SYNC", rwf_sync),
-    case(
-        "zero-length",
-        "writes of nothing: WRITE and WRITEV, offset given and -1",
-        zero_length,
-    ),
-    case(
-        "short-rlimit",
-        "short writes by RLIMIT_FSIZE, all opcodes",
-        short_rlimit,
-    ),
-    case(
-        "short-full-tmpfs",
-        "short write on a full tmpfs, then ENOSPC",
-        short_full_tmpfs,
-    )
-    .needs(&["root"]),
-    case("short-full-ext4", "writes on a full ext4", short_full_ext4)
-        .needs(&["root", "loop", "mke2fs"]),
-    case(
-        "short-fault",
-        "short write because the buffer's second page is gone",
-        short_fault,
-    ),
+    case("zero-length", "writes of nothing: WRITE and WRITEV, offset given and -1", zero_length),
+    case("short-rlimit", "short writes by RLIMIT_FSIZE, all opcodes", short_rlimit),
+    case("short-full-tmpfs", "short write on a full tmpfs, then ENOSPC", short_full_tmpfs).needs(&["root"]),
+    case("short-full-ext4", "writes on a full ext4", short_full_ext4).needs(&["root", "loop", "mke2fs"]),
+    case("short-fault", "short write because the buffer's second page is gone", short_fault),
 ];
 
 /// A file of the given size in the case's directory.
@@ -77,12 +43,7 @@ fn file_of(cx: &Cx, name: &str, size: usize, flags: i32) -> Result<(File, Target
 fn offset(cx: &Cx) -> Result<()> {
     let (_file, target) = file_of(cx, "sparse", 10, 0)?;
     let offsets = [3, 0, 4097, (1 << 32) - 5, 1 << 40];
-    cx.plain_ring()?.run_each(
-        cx,
-        offsets
-            .map(|off| cx.write(&target, off, cx.buf(10)))
-            .to_vec(),
-    )
+    cx.plain_ring()?.run_each(cx, offsets.map(|off| cx.write(&target, off, cx.buf(10))).to_vec())
 }
 
 fn current_position(cx: &Cx) -> Result<()> {
@@ -129,13 +90,9 @@ fn rwf_append(cx: &Cx) -> Result<()> {
     ring.run_each(
         cx,
         vec![
-            cx.write(&target, 0, cx.buf(40))
-                .rw_flags(libc::RWF_APPEND)
-                .pos(1060),
+            cx.write(&target, 0, cx.buf(40)).rw_flags(libc::RWF_APPEND).pos(1060),
             cx.write(&target, 10, cx.buf(5)),
-            cx.write(&target, 5, cx.buf(41))
-                .rw_flags(libc::RWF_APPEND)
-                .pos(1100),
+            cx.write(&target, 5, cx.buf(41)).rw_flags(libc::RWF_APPEND).pos(1100),
         ],
     )
 }
@@ -145,9 +102,7 @@ fn rwf_noappend(cx: &Cx) -> Result<()> {
     let (_file, target) = file_of(cx, "log", 100, libc::O_APPEND)?;
     let request = cx.write(&target, 30, cx.buf(10)).rw_flags(RWF_NOAPPEND);
     // Since 6.9.
-    cx.run(vec![
-        request.accept(Accept::Of(vec![10, -libc::EOPNOTSUPP])),
-    ])
+    cx.run(vec![request.accept(Accept::Of(vec![10, -libc::EOPNOTSUPP]))])
 }
 
 fn rwf_sync(cx: &Cx) -> Result<()> {
@@ -164,10 +119,7 @@ fn rwf_sync(cx: &Cx) -> Result<()> {
 fn zero_length(cx: &Cx) -> Result<()> {
     let (mut file, target) = file_of(cx, "file", 50, 0)?;
     file.seek(SeekFrom::Start(33))?;
-    let nothing = Buf {
-        len: 0,
-        ..cx.buf(1)
-    };
+    let nothing = Buf { len: 0, ..cx.buf(1) };
     let mut ring = cx.plain_ring()?;
     ring.run_each(
         cx,
@@ -181,10 +133,7 @@ fn zero_length(cx: &Cx) -> Result<()> {
     let (_log, log) = file_of(cx, "log", 50, libc::O_APPEND)?;
     let null = os::open("/dev/null", 0)?;
     let null = Target::at(&null, "/dev/null")?;
-    ring.run_each(
-        cx,
-        vec![cx.write(&log, 15, nothing), cx.write(&null, 16, nothing)],
-    )
+    ring.run_each(cx, vec![cx.write(&log, 15, nothing), cx.write(&null, 16, nothing)])
 }
 
 fn short_rlimit(cx: &Cx) -> Result<()> {
@@ -193,8 +142,7 @@ fn short_rlimit(cx: &Cx) -> Result<()> {
     os::limit_file_size(100)?;
     let mut requests = vec![
         cx.write(&target, 80, cx.buf(50)).result(20),
-        cx.writev(&target, 90, &[cx.buf(3), cx.buf(4), cx.buf(5)])
-            .result(10),
+        cx.writev(&target, 90, &[cx.buf(3), cx.buf(4), cx.buf(5)]).result(10),
         cx.write_fixed(&target, 70, fixed.part(0, 64), 0).result(30),
         cx.write(&target, 99, cx.buf(2)).result(1),
         // At the limit nothing fits.
@@ -212,10 +160,7 @@ fn short_rlimit(cx: &Cx) -> Result<()> {
         file.seek(SeekFrom::Start(95))?;
         ring.run(cx, vec![cx.write(&target, -1, cx.buf(9)).pos(95).result(5)])?;
         file.seek(SeekFrom::Start(100))?;
-        ring.run(
-            cx,
-            vec![cx.write(&target, -1, cx.buf(8)).pos(100).fails(libc::EFBIG)],
-        )
+        ring.run(cx, vec![cx.write(&target, -1, cx.buf(8)).pos(100).fails(libc::EFBIG)])
     });
     // The truth file is longer than that.
     os::limit_file_size(libc::RLIM_INFINITY)?;
@@ -243,25 +188,10 @@ fn short_full_tmpfs(cx: &Cx) -> Result<()> {
 /// An ext4 of one megabyte without a journal, mounted in a mount namespace of our own.
 fn small_ext4(cx: &Cx) -> Result<(PathBuf, loopdev::LoopDevice)> {
     let image = cx.dir.join("image");
-    let backing = File::options()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .open(&image)?;
+    let backing = File::options().read(true).write(true).create_new(true).open(&image)?;
     backing.set_len(1 << 20)?;
     let made = std::process::Command::new("mke2fs")
-        .args([
-            "-q",
-            "-F",
-            "-t",
-            "ext4",
-            "-b",
-            "4096",
-            "-m",
-            "0",
-            "-O",
-            "^has_journal",
-        ])
+        .args(["-q", "-F", "-t", "ext4", "-b", "4096", "-m", "0", "-O", "^has_journal"])
         .arg(&image)
         .status();
     match made {
@@ -294,23 +224,13 @@ fn fill_ext4(cx: &Cx, point: &Path) -> Result<()> {
     for i in 0..16 {
         let request = cx.write(&target, i * i64::from(CHUNK), cx.pages(CHUNK));
         let any = Accept::Between(1, CHUNK as i32);
-        ring.run(
-            cx,
-            vec![request.accept(if i < 4 {
-                Accept::One(CHUNK as i32)
-            } else {
-                any
-            })],
-        )?;
+        ring.run(cx, vec![request.accept(if i < 4 { Accept::One(CHUNK as i32) } else { any })])?;
         if os::fstat(&file)?.st_size < (i + 1) * i64::from(CHUNK) {
             break;
         }
     }
     let request = cx.write(&target, 4 << 20, cx.pages(65536));
-    ring.run(
-        cx,
-        vec![request.accept(Accept::Between(-libc::ENOSPC, 65535))],
-    )
+    ring.run(cx, vec![request.accept(Accept::Between(-libc::ENOSPC, 65535))])
 }
 
 fn short_fault(cx: &Cx) -> Result<()> {
@@ -320,9 +240,7 @@ fn short_fault(cx: &Cx) -> Result<()> {
     // SAFETY: the page belongs to a buffer of the arena that nothing else uses.
     os::cvt(unsafe { libc::mprotect(second, 4096, libc::PROT_NONE) })?;
     cx.run(vec![cx.write(&target, 4096, buf).result(4096)])?;
-    let missing = cx
-        .write(&target, 100, buf.part(4096, 10))
-        .fails(libc::EFAULT);
+    let missing = cx.write(&target, 100, buf.part(4096, 10)).fails(libc::EFAULT);
     cx.run(vec![missing])?;
     // The null device never looks.
     let null = os::open("/dev/null", 0)?;

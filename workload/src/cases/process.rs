@@ -16,28 +16,11 @@ use crate::target::Target;
 pub(super) const CASES: &[Case] = &[
     case("thread", "a second thread uses the ring", thread),
     case("threads", "four threads take turns on one ring", threads),
-    case(
-        "thread-name",
-        "a thread with a name of its own",
-        thread_name,
-    ),
-    case(
-        "fork-inherits",
-        "a forked child uses the ring it inherited",
-        fork_inherits,
-    ),
-    case(
-        "pidfd-getfd",
-        "a process takes the ring of another by pidfd_getfd",
-        pidfd_getfd,
-    ),
+    case("thread-name", "a thread with a name of its own", thread_name),
+    case("fork-inherits", "a forked child uses the ring it inherited", fork_inherits),
+    case("pidfd-getfd", "a process takes the ring of another by pidfd_getfd", pidfd_getfd),
     case("setuid", "a process that gave up root", setuid).needs(&["root"]),
-    case(
-        "pid-namespace",
-        "a process in a pid namespace of its own",
-        pid_namespace,
-    )
-    .needs(&["root"]),
+    case("pid-namespace", "a process in a pid namespace of its own", pid_namespace).needs(&["root"]),
 ];
 
 #[derive(Debug)]
@@ -50,15 +33,8 @@ struct Files {
 fn files(cx: &Cx) -> Result<Files> {
     let path = cx.dir.join("file");
     let open = [os::open(&path, 0)?, os::open("/dev/null", 0)?];
-    let (file, null) = (
-        Target::at(&open[0], &path)?,
-        Target::at(&open[1], "/dev/null")?,
-    );
-    Ok(Files {
-        _open: open,
-        file,
-        null,
-    })
+    let (file, null) = (Target::at(&open[0], &path)?, Target::at(&open[1], "/dev/null")?);
+    Ok(Files { _open: open, file, null })
 }
 
 /// Writes that a worker carries out, and some that the submitter does itself.
@@ -91,8 +67,7 @@ fn thread_name(cx: &Cx) -> Result<()> {
     let files = files(cx)?;
     in_thread(|| {
         // SAFETY: a terminated string.
-        os::cvt(unsafe { libc::prctl(libc::PR_SET_NAME, c"wl-named".as_ptr()) })
-            .context("PR_SET_NAME")?;
+        os::cvt(unsafe { libc::prctl(libc::PR_SET_NAME, c"wl-named".as_ptr()) }).context("PR_SET_NAME")?;
         writes(cx, &mut cx.plain_ring()?, &files)
     })
 }

@@ -14,52 +14,20 @@ use crate::sys;
 use crate::target::Target;
 
 pub(super) const CASES: &[Case] = &[
-    case(
-        "ring-iopoll",
-        "IOPOLL: polled O_DIRECT, or the refusal where the device cannot",
-        iopoll,
-    ),
+    case("ring-iopoll", "IOPOLL: polled O_DIRECT, or the refusal where the device cannot", iopoll),
     case("ring-single-issuer", "SINGLE_ISSUER", single_issuer),
-    case(
-        "ring-defer-taskrun",
-        "SINGLE_ISSUER with DEFER_TASKRUN",
-        defer_taskrun,
-    ),
+    case("ring-defer-taskrun", "SINGLE_ISSUER with DEFER_TASKRUN", defer_taskrun),
     case("ring-coop-taskrun", "COOP_TASKRUN", coop_taskrun),
-    case(
-        "ring-disabled",
-        "R_DISABLED, enabled later by the same thread",
-        disabled,
-    ),
-    case(
-        "ring-disabled-thread",
-        "R_DISABLED with SINGLE_ISSUER, enabled and used by another thread",
-        disabled_thread,
-    ),
+    case("ring-disabled", "R_DISABLED, enabled later by the same thread", disabled),
+    case("ring-disabled-thread", "R_DISABLED with SINGLE_ISSUER, enabled and used by another thread", disabled_thread),
     case("ring-cqe32", "CQE32: completions of double size", cqe32),
     case("ring-sqe128", "SQE128: entries of double size", sqe128),
-    case(
-        "ring-attach-wq",
-        "ATTACH_WQ: the workers of another ring",
-        attach_wq,
-    ),
-    case(
-        "ring-clamp",
-        "CLAMP: more entries than the kernel allows",
-        clamp,
-    ),
+    case("ring-attach-wq", "ATTACH_WQ: the workers of another ring", attach_wq),
+    case("ring-clamp", "CLAMP: more entries than the kernel allows", clamp),
     case("ring-cqsize", "CQSIZE: a longer completion queue", cqsize),
     case("ring-no-sqarray", "NO_SQARRAY", no_sqarray),
-    case(
-        "ring-registered",
-        "the ring's own descriptor is registered",
-        registered,
-    ),
-    case(
-        "ring-submit-all",
-        "SUBMIT_ALL: a bad request does not end the batch",
-        submit_all,
-    ),
+    case("ring-registered", "the ring's own descriptor is registered", registered),
+    case("ring-submit-all", "SUBMIT_ALL: a bad request does not end the batch", submit_all),
 ];
 
 /// Some of everything: inline, by a worker, asynchronous.
@@ -74,12 +42,7 @@ fn mixture(cx: &Cx, ring: &mut Session) -> Result<()> {
             cx.writev(&null.1, 3, &[cx.buf(12), cx.buf(13)]),
         ],
     )?;
-    ring.run_each(
-        cx,
-        (0..5)
-            .map(|i| cx.write(&buffered.1, i * 10, cx.buf(14)))
-            .collect(),
-    )
+    ring.run_each(cx, (0..5).map(|i| cx.write(&buffered.1, i * 10, cx.buf(14))).collect())
 }
 
 type Opened = (File, Target);
@@ -93,11 +56,7 @@ fn files(cx: &Cx) -> Result<(Opened, Opened, Opened)> {
     let direct = cx.dir.join("direct");
     fs::write(&direct, vec![b'x'; 16384])?;
     File::open(&direct)?.sync_all()?;
-    Ok((
-        opened("/dev/null".into(), 0)?,
-        opened(cx.dir.join("file"), 0)?,
-        opened(direct, libc::O_DIRECT)?,
-    ))
+    Ok((opened("/dev/null".into(), 0)?, opened(cx.dir.join("file"), 0)?, opened(direct, libc::O_DIRECT)?))
 }
 
 fn with_flags(cx: &Cx, flags: u32) -> Result<()> {
@@ -115,14 +74,7 @@ fn iopoll(cx: &Cx) -> Result<()> {
     };
     ring.run_each(cx, vec![polled(0), polled(8192)])?;
     let old = Accept::Of(vec![refused, -libc::EINVAL]);
-    ring.run(
-        cx,
-        vec![
-            cx.write(&buffered.1, 0, cx.buf(5))
-                .accept(old)
-                .by(SUBMITTER),
-        ],
-    )
+    ring.run(cx, vec![cx.write(&buffered.1, 0, cx.buf(5)).accept(old).by(SUBMITTER)])
 }
 
 fn single_issuer(cx: &Cx) -> Result<()> {
@@ -144,10 +96,7 @@ fn disabled(cx: &Cx) -> Result<()> {
 }
 
 fn disabled_thread(cx: &Cx) -> Result<()> {
-    let mut ring = cx.ring(Setup::new(
-        8,
-        sys::SETUP_R_DISABLED | sys::SETUP_SINGLE_ISSUER,
-    ))?;
+    let mut ring = cx.ring(Setup::new(8, sys::SETUP_R_DISABLED | sys::SETUP_SINGLE_ISSUER))?;
     in_thread(|| {
         ring.ring.enable().context("enable the ring")?;
         mixture(cx, &mut ring)
@@ -164,20 +113,12 @@ fn sqe128(cx: &Cx) -> Result<()> {
     let file = os::open(&path, 0)?;
     let target = Target::at(&file, &path)?;
     let mut ring = cx.ring(Setup::new(8, sys::SETUP_SQE128 | sys::SETUP_CQE32))?;
-    ring.run(
-        cx,
-        (0..8)
-            .map(|i| cx.write(&target, i * 10, cx.buf(10)))
-            .collect(),
-    )
+    ring.run(cx, (0..8).map(|i| cx.write(&target, i * 10, cx.buf(10))).collect())
 }
 
 fn attach_wq(cx: &Cx) -> Result<()> {
     let mut first = cx.plain_ring()?;
-    let setup = Setup {
-        wq_fd: first.ring.fd(),
-        ..Setup::new(8, sys::SETUP_ATTACH_WQ)
-    };
+    let setup = Setup { wq_fd: first.ring.fd(), ..Setup::new(8, sys::SETUP_ATTACH_WQ) };
     let mut second = cx.ring(setup)?;
     mixture(cx, &mut second)?;
     mixture(cx, &mut first)
@@ -189,16 +130,10 @@ fn clamp(cx: &Cx) -> Result<()> {
 }
 
 fn cqsize(cx: &Cx) -> Result<()> {
-    let setup = Setup {
-        cq_entries: 1024,
-        ..Setup::new(8, sys::SETUP_CQSIZE)
-    };
+    let setup = Setup { cq_entries: 1024, ..Setup::new(8, sys::SETUP_CQSIZE) };
     let mut ring = cx.ring(setup)?;
     if ring.ring.params().cq_entries != 1024 {
-        bail!(
-            "a completion queue of {} entries",
-            ring.ring.params().cq_entries
-        );
+        bail!("a completion queue of {} entries", ring.ring.params().cq_entries);
     }
     mixture(cx, &mut ring)
 }
@@ -217,17 +152,14 @@ fn registered(cx: &Cx) -> Result<()> {
 fn submit_all(cx: &Cx) -> Result<()> {
     let (null, buffered, _direct) = files(cx)?;
     let mut ring = cx.ring(Setup::new(8, sys::SETUP_SUBMIT_ALL))?;
-    let bad = cx
-        .write(&buffered.1, 5, cx.buf(20))
-        .raw(|sqe| sqe.ioprio = u16::MAX);
+    let bad = cx.write(&buffered.1, 5, cx.buf(20)).raw(|sqe| sqe.ioprio = u16::MAX);
     ring.run(
         cx,
         vec![
             cx.write(&null.1, 1, cx.buf(21)),
             bad.fails(libc::EINVAL).by(SUBMITTER),
             cx.write(&null.1, 2, cx.buf(22)),
-            cx.write(&Target::nothing(-1), 3, cx.buf(23))
-                .fails(libc::EBADF),
+            cx.write(&Target::nothing(-1), 3, cx.buf(23)).fails(libc::EBADF),
             cx.write(&buffered.1, 4, cx.buf(24)),
         ],
     )

@@ -15,37 +15,13 @@ pub(super) const CASES: &[Case] = &[
     case("skip-inline", "to the null device and a pipe", inline),
     case("skip-direct", "with O_DIRECT", direct),
     case("skip-buffered", "to a regular file, by a worker", buffered),
-    case(
-        "skip-fails",
-        "a failure posts its completion all the same",
-        fails,
-    ),
+    case("skip-fails", "a failure posts its completion all the same", fails),
     case("skip-short", "so does a short write", short),
-    case(
-        "skip-fd-closed",
-        "the descriptor is closed right after the submission",
-        fd_closed,
-    ),
-    case(
-        "skip-fd-reused",
-        "its number goes to another file right after the submission",
-        fd_reused,
-    ),
-    case(
-        "skip-recycled",
-        "the request's memory is used again at once by other requests",
-        recycled,
-    ),
-    case(
-        "skip-last-inline",
-        "the last request before the ring is closed, done inline",
-        last_inline,
-    ),
-    case(
-        "skip-last-buffered",
-        "the last request before the ring is closed, done by a worker",
-        last_buffered,
-    ),
+    case("skip-fd-closed", "the descriptor is closed right after the submission", fd_closed),
+    case("skip-fd-reused", "its number goes to another file right after the submission", fd_reused),
+    case("skip-recycled", "the request's memory is used again at once by other requests", recycled),
+    case("skip-last-inline", "the last request before the ring is closed, done inline", last_inline),
+    case("skip-last-buffered", "the last request before the ring is closed, done by a worker", last_buffered),
 ];
 
 fn null() -> Result<(fs::File, Target)> {
@@ -60,27 +36,9 @@ fn inline(cx: &Cx) -> Result<()> {
     let (reader, writer) = os::pipe(0)?;
     let pipe = Target::pathless(&writer)?;
     let mut ring = cx.plain_ring()?;
-    ring.run(
-        cx,
-        (0..8)
-            .map(|i| cx.write(&null, i, cx.buf(100 + i as u32)).skips())
-            .collect(),
-    )?;
-    ring.run(
-        cx,
-        vec![
-            cx.write(&pipe, -1, cx.buf(5)).skips(),
-            cx.write(&null, 9, cx.buf(6)).skips(),
-            cx.nop(),
-        ],
-    )?;
-    ring.run(
-        cx,
-        vec![
-            cx.writev(&null, 10, &[cx.buf(7), cx.buf(8)]).skips(),
-            cx.write(&null, 11, cx.buf(9)),
-        ],
-    )?;
+    ring.run(cx, (0..8).map(|i| cx.write(&null, i, cx.buf(100 + i as u32)).skips()).collect())?;
+    ring.run(cx, vec![cx.write(&pipe, -1, cx.buf(5)).skips(), cx.write(&null, 9, cx.buf(6)).skips(), cx.nop()])?;
+    ring.run(cx, vec![cx.writev(&null, 10, &[cx.buf(7), cx.buf(8)]).skips(), cx.write(&null, 11, cx.buf(9))])?;
     os::read_exact(&reader, 5).map(drop)
 }
 
@@ -116,15 +74,9 @@ fn fails(cx: &Cx) -> Result<()> {
     let target = Target::at(&full, "/dev/full")?;
     let flag = sys::SQE_CQE_SKIP_SUCCESS;
     cx.run(vec![
-        cx.write(&target, 1, cx.buf(5))
-            .fails(libc::ENOSPC)
-            .flags(flag),
-        cx.write(&Target::nothing(-1), 2, cx.buf(6))
-            .fails(libc::EBADF)
-            .flags(flag),
-        cx.write(&target, -2, cx.buf(7))
-            .fails(libc::EINVAL)
-            .flags(flag),
+        cx.write(&target, 1, cx.buf(5)).fails(libc::ENOSPC).flags(flag),
+        cx.write(&Target::nothing(-1), 2, cx.buf(6)).fails(libc::EBADF).flags(flag),
+        cx.write(&target, -2, cx.buf(7)).fails(libc::EINVAL).flags(flag),
     ])
 }
 
@@ -134,10 +86,7 @@ fn short(cx: &Cx) -> Result<()> {
     let file = os::open(&path, 0)?;
     let target = Target::at(&file, &path)?;
     os::limit_file_size(100)?;
-    let request = cx
-        .write(&target, 90, cx.buf(50))
-        .result(10)
-        .flags(sys::SQE_CQE_SKIP_SUCCESS);
+    let request = cx.write(&target, 90, cx.buf(50)).result(10).flags(sys::SQE_CQE_SKIP_SUCCESS);
     let outcome = cx.run(vec![request]);
     os::limit_file_size(libc::RLIM_INFINITY)?;
     outcome
@@ -172,10 +121,7 @@ fn fd_reused(cx: &Cx) -> Result<()> {
     let path = cx.dir.join("file");
     let file = os::open(&path, 0)?;
     let target = Target::at(&file, &path)?;
-    let same_number = Target {
-        fd: target.fd,
-        ..null_target
-    };
+    let same_number = Target { fd: target.fd, ..null_target };
     let watch = Watch::new(&path)?;
     let mut ring = cx.plain_ring()?;
     let mut requests = vec![cx.write(&target, 5, cx.buf(78)).skips()];
@@ -197,14 +143,8 @@ fn recycled(cx: &Cx) -> Result<()> {
         ring.run(cx, vec![cx.write(&null, i, cx.buf(len)).skips()])?;
         ring.run(cx, vec![cx.nop()])?;
         ring.run(cx, vec![cx.write(&null, i, cx.buf(len + 1)).skips()])?;
-        ring.run(
-            cx,
-            vec![cx.write(&nothing, i, cx.buf(len + 2)).fails(libc::EBADF)],
-        )?;
-        ring.run(
-            cx,
-            vec![cx.writev(&null, i, &[cx.buf(len), cx.buf(3)]).skips()],
-        )?;
+        ring.run(cx, vec![cx.write(&nothing, i, cx.buf(len + 2)).fails(libc::EBADF)])?;
+        ring.run(cx, vec![cx.writev(&null, i, &[cx.buf(len), cx.buf(3)]).skips()])?;
         ring.run(cx, vec![cx.write(&null, i, cx.buf(len + 4))])?;
     }
     Ok(())
@@ -214,17 +154,13 @@ fn last_inline(cx: &Cx) -> Result<()> {
     cx.needs_cqe_skip()?;
     let (_null, null) = null()?;
     let mut ring = cx.plain_ring()?;
-    let mut requests = vec![
-        cx.write(&null, 1, cx.buf(10)),
-        cx.write(&null, 2, cx.buf(11)).skips(),
-    ];
+    let mut requests = vec![cx.write(&null, 1, cx.buf(10)), cx.write(&null, 2, cx.buf(11)).skips()];
     ring.start(cx, &mut requests[..1])?;
     ring.start(cx, &mut requests[1..])?;
     let last = requests.split_off(1);
     ring.finish(cx, requests)?;
     drop(ring);
-    last.into_iter()
-        .try_for_each(|request| settle_unseen(cx, request))
+    last.into_iter().try_for_each(|request| settle_unseen(cx, request))
 }
 
 fn last_buffered(cx: &Cx) -> Result<()> {
@@ -239,7 +175,5 @@ fn last_buffered(cx: &Cx) -> Result<()> {
     // A worker that has not begun would be cancelled with the ring.
     watch.wait()?;
     drop(ring);
-    requests
-        .into_iter()
-        .try_for_each(|request| settle_unseen(cx, request))
+    requests.into_iter().try_for_each(|request| settle_unseen(cx, request))
 }

@@ -16,42 +16,19 @@ use crate::target::Target;
 
 pub(super) const CASES: &[Case] = &[
     case("sqpoll", "regular file, null device and O_DIRECT", plain),
-    case(
-        "sqpoll-fixed",
-        "registered file and registered buffer",
-        fixed,
-    ),
-    case(
-        "sqpoll-sleeps",
-        "the poll thread sleeps and is woken",
-        sleeps,
-    ),
-    case(
-        "sqpoll-thread",
-        "a second thread fills the ring",
-        filled_by_thread,
-    ),
+    case("sqpoll-fixed", "registered file and registered buffer", fixed),
+    case("sqpoll-sleeps", "the poll thread sleeps and is woken", sleeps),
+    case("sqpoll-thread", "a second thread fills the ring", filled_by_thread),
     case("sqpoll-attach", "two rings share a poll thread", attach),
-    case(
-        "sqpoll-attach-thread",
-        "the second of them was made by another thread",
-        attach_thread,
-    ),
-    case(
-        "sqpoll-fails",
-        "requests that fail, at preparation and later",
-        fails,
-    ),
+    case("sqpoll-attach-thread", "the second of them was made by another thread", attach_thread),
+    case("sqpoll-fails", "requests that fail, at preparation and later", fails),
     case("sqpoll-link", "chains of links", link),
     case("sqpoll-poll", "a write that waits on a full pipe", poll),
     case("sqpoll-skip", "IOSQE_CQE_SKIP_SUCCESS", skip_success),
 ];
 
 fn setup() -> Setup {
-    Setup {
-        idle_ms: 50,
-        ..Setup::new(16, sys::SETUP_SQPOLL)
-    }
+    Setup { idle_ms: 50, ..Setup::new(16, sys::SETUP_SQPOLL) }
 }
 
 /// Some writes to a file of the given name and to the null device.
@@ -61,9 +38,7 @@ fn mixture(cx: &Cx, ring: &mut Session, name: &str) -> Result<()> {
     let file = Target::at(&file, &path).map(|target| (file, target))?;
     let null = os::open("/dev/null", 0)?;
     let null = Target::at(&null, "/dev/null").map(|target| (null, target))?;
-    let mut requests: Vec<_> = (0..4)
-        .map(|i| cx.write(&file.1, i * 100, cx.buf(100)))
-        .collect();
+    let mut requests: Vec<_> = (0..4).map(|i| cx.write(&file.1, i * 100, cx.buf(100))).collect();
     requests.push(cx.write(&null.1, 7, cx.buf(50)));
     requests.push(cx.writev(&null.1, 8, &[cx.buf(51), cx.buf(52)]));
     ring.run(cx, requests)
@@ -77,13 +52,7 @@ fn plain(cx: &Cx) -> Result<()> {
     let file = os::open(&path, libc::O_DIRECT)?;
     file.sync_all()?;
     let target = Target::at(&file, &path)?;
-    ring.run(
-        cx,
-        vec![
-            cx.write(&target, 4096, cx.pages(4096)),
-            cx.write(&target, 8192, cx.pages(4096)),
-        ],
-    )
+    ring.run(cx, vec![cx.write(&target, 4096, cx.pages(4096)), cx.write(&target, 8192, cx.pages(4096))])
 }
 
 fn fixed(cx: &Cx) -> Result<()> {
@@ -106,10 +75,7 @@ fn fixed(cx: &Cx) -> Result<()> {
 }
 
 fn sleeps(cx: &Cx) -> Result<()> {
-    let mut ring = cx.ring(Setup {
-        idle_ms: 1,
-        ..setup()
-    })?;
+    let mut ring = cx.ring(Setup { idle_ms: 1, ..setup() })?;
     for i in 0..3 {
         mixture(cx, &mut ring, &format!("file-{i}"))?;
         while !ring.ring.poller_sleeps() {
@@ -126,11 +92,7 @@ fn filled_by_thread(cx: &Cx) -> Result<()> {
 
 fn attached(first: &Session) -> Setup {
     let both = sys::SETUP_SQPOLL | sys::SETUP_ATTACH_WQ;
-    Setup {
-        wq_fd: first.ring.fd(),
-        flags: both,
-        ..setup()
-    }
+    Setup { wq_fd: first.ring.fd(), flags: both, ..setup() }
 }
 
 fn attach(cx: &Cx) -> Result<()> {
@@ -155,18 +117,12 @@ fn fails(cx: &Cx) -> Result<()> {
     let full = os::open("/dev/full", 0)?;
     let full = Target::at(&full, "/dev/full").map(|target| (full, target))?;
     let mut ring = cx.ring(setup())?;
-    let bad = cx
-        .write(&target, 3, cx.buf(12))
-        .raw(|sqe| sqe.ioprio = u16::MAX);
+    let bad = cx.write(&target, 3, cx.buf(12)).raw(|sqe| sqe.ioprio = u16::MAX);
     ring.run_each(
         cx,
         vec![
-            cx.write(&target, 1, cx.buf(10))
-                .fails(libc::EBADF)
-                .by(SUBMITTER),
-            cx.write(&Target::nothing(-1), 2, cx.buf(11))
-                .fails(libc::EBADF)
-                .by(SUBMITTER),
+            cx.write(&target, 1, cx.buf(10)).fails(libc::EBADF).by(SUBMITTER),
+            cx.write(&Target::nothing(-1), 2, cx.buf(11)).fails(libc::EBADF).by(SUBMITTER),
             bad.fails(libc::EINVAL).by(SUBMITTER),
             cx.write(&full.1, 4, cx.buf(13)).fails(libc::ENOSPC),
         ],
@@ -179,19 +135,11 @@ fn link(cx: &Cx) -> Result<()> {
     let target = Target::at(&file, &path)?;
     let nothing = Target::nothing(-1);
     let mut ring = cx.ring(setup())?;
+    ring.run(cx, vec![cx.write(&target, 0, cx.buf(10)).linked(), cx.write(&target, 10, cx.buf(11))])?;
     ring.run(
         cx,
         vec![
-            cx.write(&target, 0, cx.buf(10)).linked(),
-            cx.write(&target, 10, cx.buf(11)),
-        ],
-    )?;
-    ring.run(
-        cx,
-        vec![
-            cx.write(&nothing, 0, cx.buf(12))
-                .fails(libc::EBADF)
-                .linked(),
+            cx.write(&nothing, 0, cx.buf(12)).fails(libc::EBADF).linked(),
             cx.write(&target, 20, cx.buf(13)).cancelled(),
         ],
     )
@@ -219,10 +167,6 @@ fn skip_success(cx: &Cx) -> Result<()> {
     let mut ring = cx.ring(setup()).context("ring")?;
     ring.run(
         cx,
-        vec![
-            cx.write(&null.1, 5, cx.buf(40)).skips(),
-            cx.write(&target, 0, cx.buf(41)).skips().linked(),
-            cx.nop(),
-        ],
+        vec![cx.write(&null.1, 5, cx.buf(40)).skips(), cx.write(&target, 0, cx.buf(41)).skips().linked(), cx.nop()],
     )
 }

@@ -1,0 +1,150 @@
+//! What people and programs read: the table on a terminal, several outputs at once, check, events, the schema.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::process::{Command, Stdio};
+
+use anyhow::{Result, ensure};
+use nix::pty::{Winsize, openpty};
+use serde_json::Value;
+
+use crate::support::{Test, command, directory, json_lines, ringwatch, run, workload};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("a_table_fits_the_terminal_and_obeys_no_file_name", terminal),
+    ("several_outputs_tell_the_same", several),
+    ("every_event_fits_the_schema", schema),
+    ("check_attaches_every_probe_of_the_plan", check),
+    ("events_prints_manual_and_schema", events),
+];
+
+/// Runs the odd names of the corpus on a terminal of `columns`; what it showed.
+fn on_terminal(columns: u16, no_colour: bool) -> Result<String> {
+    let directory = directory()?;
+    let size = Winsize { ws_row: 40, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    let pty = openpty(&size, None)?;
+    let mut command = Command::new(ringwatch());
+    command.args(["trace", "--"]).arg(workload()).arg("run");
+    command.arg("--truth").arg(directory.path().join("truth"));
+    command.arg("--dir").arg(directory.path().join("work")).args(["odd-names", "not-utf8", "bad-fd", "long-names"]);
+    command.stdin(Stdio::null()).stdout(pty.slave).stderr(Stdio::null()).env_remove("NO_COLOR");
+    if no_colour {
+        command.env("NO_COLOR", "1");
+    }
+    let mut child = command.spawn()?;
+    // The command holds the terminal's other end: without it, reading ends with the child.
+    drop(command);
+    let mut shown = vec![];
+    let mut master = File::from(pty.master);
+    let mut part = [0; 4096];
+    // A terminal without a program reads as an error.
+    while let Ok(n @ 1..) = master.read(&mut part) {
+        shown.extend_from_slice(&part[..n]);
+    }
+    ensure!(child.wait()?.success());
+    Ok(String::from_utf8(shown)?)
+}
+
+fn terminal() -> Result<()> {
+    use unicode_width::UnicodeWidthStr as _;
+    for columns in [60, 80, 120, 200] {
+        let shown = on_terminal(columns, true)?;
+        ensure!(shown.lines().count() > 10, "{shown}");
+        for line in shown.replace("\r\n", "\n").lines() {
+            ensure!(!line.chars().any(char::is_control), "control characters: {line:?}");
+            ensure!(!line.contains('\u{202e}'), "a right-to-left override: {line:?}");
+            ensure!(line.width() <= usize::from(columns), "{} columns: {line}", line.width());
+        }
+        if columns == 200 {
+            ensure!(shown.contains("\\n") && shown.contains("\\u{1b}"), "{shown}");
+        }
+    }
+    let shown = on_terminal(120, false)?;
+    ensure!(shown.contains("\x1b[31m") && shown.contains("\x1b[0m"), "no colours: {shown:?}");
+    for escape in shown.split('\x1b').skip(1) {
+        ensure!(["[31m", "[33m", "[1m", "[0m"].iter().any(|c| escape.starts_with(c)), "{escape:?}");
+    }
+    Ok(())
+}
+
+fn several() -> Result<()> {
+    let directory = directory()?;
+    let path = |name: &str| directory.path().join(name);
+    let ended = run([
+        "trace".as_ref(),
+        "-o".as_ref(),
+        format!("json:{}", path("a").display()).as_ref(),
+        "-o".as_ref(),
+        format!("json:{}", path("b").display()).as_ref(),
+        "-o".as_ref(),
+        format!("table:{}", path("c").display()).as_ref(),
+        "--".as_ref(),
+        workload().as_os_str(),
+        "burst".as_ref(),
+        "--writes".as_ref(),
+        "50".as_ref(),
+    ])?;
+    ended.expect_success()?;
+    let (a, b) = (json_lines(&path("a"))?, json_lines(&path("b"))?);
+    ensure!(a.len() == 50 && a == b, "{} {}", a.len(), b.len());
+    let table = std::fs::read_to_string(path("c"))?;
+    ensure!(table.lines().count() == 51 && table.starts_with("TIME "), "{table}");
+    ensure!(table.lines().skip(1).all(|l| l.ends_with(" /dev/null") && l.contains(" WRITE ")), "{table}");
+    Ok(())
+}
+
+fn schema() -> Result<()> {
+    let directory = directory()?;
+    let file = directory.path().join("events");
+    let ended = run([
+        "trace".as_ref(),
+        "-o".as_ref(),
+        format!("json:{}", file.display()).as_ref(),
+        "--".as_ref(),
+        workload().as_os_str(),
+        "run".as_ref(),
+        "--truth".as_ref(),
+        directory.path().join("truth").as_os_str(),
+        "--dir".as_ref(),
+        directory.path().join("work").as_os_str(),
+    ])?;
+    ended.expect_success()?;
+    let schema: Value = serde_json::from_str(&command(ringwatch(), &["events", "--schema"])?)?;
+    let validator = jsonschema::validator_for(&schema)?;
+    let events = json_lines(&file)?;
+    ensure!(events.len() > 6000, "{} events", events.len());
+    for event in &events {
+        if let Err(error) = validator.validate(event) {
+            anyhow::bail!("{error}: {event}");
+        }
+    }
+    // The schema is not so wide that anything fits.
+    let mut wrong = events[0].clone();
+    wrong["data"]["pos"] = "zero".into();
+    ensure!(!validator.is_valid(&wrong));
+    Ok(())
+}
+
+fn check() -> Result<()> {
+    let report: Value = serde_json::from_str(&command(ringwatch(), &["check", "--json"])?)?;
+    ensure!(report["problem"].is_null() && report["plan"]["kind"] == "tracepoint", "{report}");
+    let probes = report["probes"].as_array().map_or(&[][..], Vec::as_slice);
+    ensure!(probes.len() == 9 && probes.iter().all(|p| p["verdict"] == "attached"), "{probes:?}");
+    let text = command(ringwatch(), &["check"])?;
+    for said in ["kernel ", "plan           tracepoint: ", "io_uring_complete          attached", "ringwatch can trace here"] {
+        ensure!(text.contains(said), "{said}: {text}");
+    }
+    Ok(())
+}
+
+fn events() -> Result<()> {
+    let list = command(ringwatch(), &["events"])?;
+    ensure!(list.contains("io_write") && list.contains("events_lost"), "{list}");
+    let page = command(ringwatch(), &["events", "io_write"])?;
+    for said in ["DESCRIPTION", "SETS\n  io_uring", "worker_host_tid (uint32)", "DEPENDENCIES", "KERNELS", "USE CASES", "file_modification"] {
+        ensure!(page.contains(said), "{said}: {page}");
+    }
+    let schema: Value = serde_json::from_str(&command(ringwatch(), &["events", "io_write", "--schema"])?)?;
+    ensure!(schema["properties"]["path"].is_object(), "{schema}");
+    Ok(())
+}
