@@ -10,8 +10,7 @@ extern void *bpf_rdonly_cast(const void *obj__ign, u32 btf_id__k) __ksym __weak;
 
 #define RD(typed, ptr, field) ((typed) ? (ptr)->field : BPF_CORE_READ(ptr, field))
 
-#define CAST(typed, ptr, type)                                                                     \
-	((typed) ? (type *)bpf_rdonly_cast((const void *)(ptr), bpf_core_type_id_kernel(type)) :   \
-		   (type *)(ptr))
+#define CAST(typed, ptr, type) \
+	((typed) ? (type *)bpf_rdonly_cast((const void *)(ptr), bpf_core_type_id_kernel(type)) : (type *)(ptr))
 
 #endif

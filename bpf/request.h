@@ -95,7 +95,8 @@ static __always_inline struct file *file_of_index(struct io_ring_ctx *ctx, s32 i
 static __noinline bool file_by_number(struct rw_write *rec, struct task_struct *task, struct io_ring_ctx *ctx,
 				      struct file_id *id)
 {
-	struct file *file = rec->flags & RW_F_FIXED_FILE ? file_of_index(ctx, rec->fd) : file_of_fd(task, rec->fd);
+	struct file *file =
+		rec->flags & RW_F_FIXED_FILE ? file_of_index(ctx, rec->fd) : file_of_fd(task, rec->fd);
 
 	return !file || file_identify(false, file, id);
 }

@@ -161,9 +161,9 @@ impl Page {
         section("DESCRIPTION", &wrap(self.description));
         section("SETS", &format!("  {}\n", self.sets.join(", ")));
         let list = |items: &[&str]| items.iter().fold(String::new(), |all, item| all + &wrap(item));
-        let table = fields(&self.schema())
-            .iter()
-            .fold(String::new(), |all, f| all + "  " + &f.name + " (" + &f.kind + ")\n" + &indent(&wrap(&f.description)));
+        let table = fields(&self.schema()).iter().fold(String::new(), |all, f| {
+            all + "  " + &f.name + " (" + &f.kind + ")\n" + &indent(&wrap(&f.description))
+        });
         section("FIELDS OF data", &table);
         if !self.dependencies.is_empty() {
             section("DEPENDENCIES", &list(self.dependencies));
@@ -206,8 +206,11 @@ fn field_table(schema: &Value) -> String {
 /// docs/events.md.
 #[must_use]
 pub fn markdown() -> String {
-    let mut out = "# Events\n\nMade by `cargo xtask docs`; do not edit. Each line of the stream is one JSON object:\n\n".to_owned();
-    out += "```json\n{\"timestamp\":\"RFC 3339 with nanoseconds\",\"event\":\"NAME\",\"data\":{},\"process\":{}}\n```\n\n";
+    let mut out =
+        "# Events\n\nMade by `cargo xtask docs`; do not edit. Each line of the stream is one JSON object:\n\n"
+            .to_owned();
+    out +=
+        "```json\n{\"timestamp\":\"RFC 3339 with nanoseconds\",\"event\":\"NAME\",\"data\":{},\"process\":{}}\n```\n\n";
     out += "`timestamp` is the moment the outcome was known; the submission was `latency_ns` earlier. `process` is the \
 submitter. The JSON Schema of a line is [events.schema.json](events.schema.json); `ringwatch events NAME --schema` \
 prints that of one event's `data`.\n\n## process\n\n";

@@ -68,14 +68,7 @@ impl Pipeline {
     /// Ready to run.
     #[must_use]
     pub fn new(sinks: Vec<Sink>, select: Select, signals: Signals) -> Self {
-        Self {
-            enricher: Enricher::default(),
-            sinks,
-            select,
-            signals,
-            summary: Summary::default(),
-            complained: vec![],
-        }
+        Self { enricher: Enricher::default(), sinks, select, signals, summary: Summary::default(), complained: vec![] }
     }
 
     /// Works until the ring thread hangs up. Empty batches go back through `spare`.

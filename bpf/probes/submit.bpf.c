@@ -70,7 +70,8 @@ static __always_inline int on_submit(const bool typed, struct io_kiocb *req)
 		/* What a link before it puts into the ring's slot is not there yet. */
 		if (head)
 			rec.flags |= RW_F_FOLLOWER;
-		if ((!head || !(rec.flags & RW_F_FIXED_FILE)) && file_by_number(&rec, task_of(false, req), ctx, &id))
+		if ((!head || !(rec.flags & RW_F_FIXED_FILE)) &&
+		    file_by_number(&rec, task_of(false, req), ctx, &id))
 			set_file(&rec, &id);
 	}
 	pending_put((u64)req, &rec);

@@ -50,8 +50,7 @@ fn report(facts: Facts) -> Report {
         Ok(mut plan) => {
             plan.follow_tree();
             let mut storage = Storage::default();
-            let started =
-                driver::start(&mut storage, &plan, &Options { buffer_size: BUFFER, ..Options::default() });
+            let started = driver::start(&mut storage, &plan, &Options { buffer_size: BUFFER, ..Options::default() });
             match started {
                 Err(error) => report.problem = Some(error.to_string()),
                 Ok(session) => {
@@ -69,7 +68,9 @@ fn notes(facts: &Facts) -> Vec<String> {
     let mut notes = vec![];
     match facts.io_uring_disabled {
         Some(1) => notes.push("kernel.io_uring_disabled=1: only privileged processes can create rings".to_owned()),
-        Some(2..) => notes.push("kernel.io_uring_disabled=2: no process can create a ring; existing rings go on".to_owned()),
+        Some(2..) => {
+            notes.push("kernel.io_uring_disabled=2: no process can create a ring; existing rings go on".to_owned());
+        }
         _ => {}
     }
     notes

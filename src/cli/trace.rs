@@ -22,7 +22,9 @@ use crate::tracer::{self, Config, Outcome};
 /// Data goes to standard output, everything else to standard error. With a command behind `--`, only that command
 /// and the processes that it starts are followed, and its exit status is ringwatch's.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  ringwatch trace -- fio --ioengine=io_uring --name=j --rw=write --size=1M\n  ringwatch trace -o json:/tmp/writes.json -o table --path '/etc/*'\n  ringwatch trace -p 4711 --duration 10s")]
+#[command(
+    after_help = "Examples:\n  ringwatch trace -- fio --ioengine=io_uring --name=j --rw=write --size=1M\n  ringwatch trace -o json:/tmp/writes.json -o table --path '/etc/*'\n  ringwatch trace -p 4711 --duration 10s"
+)]
 pub(super) struct Arguments {
     /// Format, and file: table, json, table:PATH, json:PATH. Several at once are possible.
     #[arg(short, long, value_name = "FORMAT[:PATH]", default_value = "table")]
@@ -67,8 +69,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let select = Select { paths: globs(&arguments.path)?, limit: arguments.limit };
-    for (what, n) in
-        [("--pid", arguments.pid.len()), ("--comm", arguments.comm.len()), ("--uid", arguments.uid.len())]
+    for (what, n) in [("--pid", arguments.pid.len()), ("--comm", arguments.comm.len()), ("--uid", arguments.uid.len())]
     {
         if n > FILTER_MAX {
             return Err(Failure::Usage(format!("{what} can be given {FILTER_MAX} times at most, not {n} times")));
@@ -136,10 +137,16 @@ fn summarize(outcome: &Outcome) {
         eprintln!("ringwatch: lost {}: {}", lost.count, lost.cause.explain());
     }
     if outcome.untracked > 0 {
-        eprintln!("ringwatch: {} requests were told without their submission: more than 65536 were in flight", outcome.untracked);
+        eprintln!(
+            "ringwatch: {} requests were told without their submission: more than 65536 were in flight",
+            outcome.untracked
+        );
     }
     if outcome.unfollowed > 0 {
-        eprintln!("ringwatch: {} processes of the command were not followed: more than 65536 at once", outcome.unfollowed);
+        eprintln!(
+            "ringwatch: {} processes of the command were not followed: more than 65536 at once",
+            outcome.unfollowed
+        );
     }
 }
 

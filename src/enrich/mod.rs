@@ -10,7 +10,9 @@ use std::sync::Arc;
 pub use clock::Clock;
 pub use memory::Memory;
 
-use crate::event::{Completion, Data, Event, Executor, IoWrite, Opcode, Outcome, Pointer, Process, Rendered, Submitter, Text};
+use crate::event::{
+    Completion, Data, Event, Executor, IoWrite, Opcode, Outcome, Pointer, Process, Rendered, Submitter, Text,
+};
 use crate::record::{self, End, Record, Write, flag};
 
 /// Ids that are kept before all strings are asked for anew.
@@ -152,7 +154,7 @@ fn position(w: &Write, result: Option<i32>) -> Option<i64> {
     match result {
         // The kernel moved ki_pos by what it wrote, also for -1 and appended writes.
         Some(written @ 1..) => match kernel {
-            Some(end) => Some(end - i64::from(written)),
+            Some(end) => end.checked_sub(written.into()),
             None if w.has(flag::APPEND) => None,
             None => asked,
         },

@@ -108,6 +108,7 @@ impl std::fmt::Debug for Session<'_> {
 static LOG: Mutex<VecDeque<String>> = Mutex::new(VecDeque::new());
 const LOG_LINES: usize = 24;
 
+#[expect(clippy::needless_pass_by_value, reason = "libbpf-rs gives a String")]
 fn keep_log(_: PrintLevel, message: String) {
     if let Ok(mut log) = LOG.lock() {
         for line in message.lines() {
@@ -325,10 +326,8 @@ impl Ring<'_> {
     /// libbpf could not read the buffer.
     pub fn consume(&self) -> Result<usize, Error> {
         let n = self.0.consume_raw_n(AT_ONCE);
-        usize::try_from(n).map_err(|_| Error::Step {
-            step: "read the ring buffer",
-            cause: libbpf_rs::Error::from_raw_os_error(-n),
-        })
+        usize::try_from(n)
+            .map_err(|_| Error::Step { step: "read the ring buffer", cause: libbpf_rs::Error::from_raw_os_error(-n) })
     }
 }
 

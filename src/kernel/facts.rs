@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use libbpf_rs::btf::types::{Enum, Func, Struct, Typedef};
 use libbpf_rs::ReferencesType as _;
+use libbpf_rs::btf::types::{Enum, Func, Struct, Typedef};
 use libbpf_rs::btf::{Btf, BtfKind, BtfType, types};
 use serde::{Deserialize, Serialize};
 
@@ -108,10 +108,7 @@ impl Facts {
 impl BtfFacts {
     fn collect(path: &Path) -> Option<Self> {
         let btf = Btf::from_path(path).ok()?;
-        let mut facts = Self {
-            io_uring: btf.type_by_name::<Struct<'_>>("io_kiocb").is_some(),
-            ..Self::default()
-        };
+        let mut facts = Self { io_uring: btf.type_by_name::<Struct<'_>>("io_kiocb").is_some(), ..Self::default() };
         for name in TRACEPOINTS {
             if let Some(arguments) = tracepoint_arguments(&btf, name) {
                 facts.tracepoints.insert(name.to_owned(), arguments);
@@ -163,7 +160,9 @@ fn tracepoint_arguments(btf: &Btf<'_>, name: &str) -> Option<Vec<String>> {
     let pointer = typedef.referenced_type();
     let proto = types::Ptr::try_from(pointer).ok()?.referenced_type();
     let proto = types::FuncProto::try_from(proto).ok()?;
-    Some(proto.iter().skip(1).map(|p| btf.type_by_id::<BtfType<'_>>(p.ty).map_or_else(String::new, type_name)).collect())
+    Some(
+        proto.iter().skip(1).map(|p| btf.type_by_id::<BtfType<'_>>(p.ty).map_or_else(String::new, type_name)).collect(),
+    )
 }
 
 fn type_name(mut ty: BtfType<'_>) -> String {

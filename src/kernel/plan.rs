@@ -72,7 +72,9 @@ impl Probe {
         match self {
             Self::IoUringSubmitReq | Self::IoUringSubmitSqe | Self::IoUringComplete => None,
             Self::IoUringReqFailed => Some("writes refused in preparation are told without fd, offset and length"),
-            Self::IoUringQueueAsyncWork => Some("writes done by io-wq but completed elsewhere name the submitter as executor"),
+            Self::IoUringQueueAsyncWork => {
+                Some("writes done by io-wq but completed elsewhere name the submitter as executor")
+            }
             Self::IoUringCqeOverflow => Some("writes whose CQE overflowed are told late, with unknown result"),
             Self::IoUringFailLink => Some("links cancelled without a CQE are told as successful"),
             Self::IoUringCreate => Some("creators of SQPOLL rings are taken from the poll thread's name"),
@@ -138,15 +140,15 @@ pub enum Refusal {
     #[error("ringwatch may not load BPF programs: run as root or grant CAP_BPF and CAP_PERFMON")]
     NotPermitted,
     /// The kernel carries no type information.
-    #[error(
-        "this kernel ({0}) has no BTF at /sys/kernel/btf/vmlinux: use a kernel built with CONFIG_DEBUG_INFO_BTF=y"
-    )]
+    #[error("this kernel ({0}) has no BTF at /sys/kernel/btf/vmlinux: use a kernel built with CONFIG_DEBUG_INFO_BTF=y")]
     NoBtf(String),
     /// The kernel was built without io_uring.
     #[error("this kernel ({0}) has no io_uring (CONFIG_IO_URING=n): there is nothing to watch")]
     NoIoUring(String),
     /// Reading kernel memory is forbidden.
-    #[error("kernel lockdown is in mode confidentiality, which forbids BPF to read kernel memory: boot with lockdown=integrity or none")]
+    #[error(
+        "kernel lockdown is in mode confidentiality, which forbids BPF to read kernel memory: boot with lockdown=integrity or none"
+    )]
     Lockdown,
     /// No plan fits.
     #[error("this kernel ({release}) is not supported: {missing}; Linux 6.0 or later is needed")]
@@ -277,5 +279,139 @@ impl Plan {
     #[must_use]
     pub fn is_typed(&self) -> bool {
         self.probes.iter().any(|c| c.twin == Twin::Typed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::facts::Capabilities;
+    use super::*;
+
+    /// A host that can do everything; each test takes one thing away.
+    fn capable() -> Facts {
+        let tracepoints = [
+            ("io_uring_submit_req", &["io_kiocb*"][..]),
+            ("io_uring_req_failed", &["io_uring_sqe*", "io_kiocb*", "int"]),
+            ("io_uring_queue_async_work", &["io_kiocb*", "int"]),
+            ("io_uring_complete", &["io_ring_ctx*", "void*", "io_uring_cqe*"]),
+            ("io_uring_cqe_overflow", &["void*", "long long unsigned int", "s32", "u32", "void*"]),
+            ("io_uring_fail_link", &["io_kiocb*", "io_kiocb*"]),
+            ("io_uring_create", &["int", "void*", "u32", "u32", "u32"]),
+        ];
+        Facts {
+            release: "6.18.0".to_owned(),
+            machine: "x86_64".to_owned(),
+            root: true,
+            capabilities: Some(Capabilities { sys_admin: true, ..Capabilities::default() }),
+            io_uring_disabled: Some(0),
+            lockdown: Some("none".to_owned()),
+            btf: Some(BtfFacts {
+                tracepoints: tracepoints
+                    .map(|(name, arguments)| (name.to_owned(), arguments.iter().map(ToString::to_string).collect()))
+                    .into(),
+                request_flags: [("REQ_F_FIXED_FILE", 0), ("REQ_F_CQE_SKIP", 6)].map(|(n, b)| (n.to_owned(), b)).into(),
+                functions: vec!["bpf_rdonly_cast".to_owned()],
+                helpers: ["BPF_FUNC_loop", "BPF_FUNC_for_each_map_elem", "BPF_FUNC_ringbuf_output"]
+                    .map(ToOwned::to_owned)
+                    .into(),
+                io_uring: true,
+            }),
+        }
+    }
+
+    fn without(change: impl FnOnce(&mut Facts)) -> Result<Plan, Refusal> {
+        let mut facts = capable();
+        change(&mut facts);
+        plan(&facts, None)
+    }
+
+    fn btf(change: impl FnOnce(&mut BtfFacts)) -> Result<Plan, Refusal> {
+        without(|f| {
+            if let Some(btf) = &mut f.btf {
+                change(btf);
+            }
+        })
+    }
+
+    fn twin_of(plan: &Plan, probe: Probe) -> Option<Twin> {
+        plan.probes.iter().find(|c| c.probe == probe).map(|c| c.twin)
+    }
+
+    #[test]
+    fn a_capable_host_gets_every_probe_typed_where_it_is_hot() {
+        let plan = without(|_| {}).unwrap();
+        assert_eq!(plan.probes.len(), 7);
+        assert!(plan.missing.is_empty());
+        assert_eq!(twin_of(&plan, Probe::IoUringSubmitReq), Some(Twin::Typed));
+        assert_eq!(twin_of(&plan, Probe::IoUringCqeOverflow), Some(Twin::Raw));
+        assert_eq!((plan.flags.fixed_file, plan.flags.cqe_skip, plan.flags.fail), (1, 64, 0));
+    }
+
+    #[test]
+    fn completion_is_attached_before_submission() {
+        let plan = without(|_| {}).unwrap();
+        let at = |probe| plan.probes.iter().position(|c| c.probe == probe);
+        assert!(at(Probe::IoUringComplete) < at(Probe::IoUringSubmitReq));
+    }
+
+    #[test]
+    fn without_typed_reads_all_twins_are_raw() {
+        let plan = btf(|b| b.functions.clear()).unwrap();
+        assert!(!plan.is_typed());
+    }
+
+    #[test]
+    fn the_older_submission_tracepoint_serves_as_well() {
+        let plan = btf(|b| {
+            let arguments = b.tracepoints.remove("io_uring_submit_req").unwrap();
+            b.tracepoints.insert("io_uring_submit_sqe".to_owned(), [arguments, vec!["bool".to_owned()]].concat());
+        })
+        .unwrap();
+        assert_eq!(twin_of(&plan, Probe::IoUringSubmitSqe), Some(Twin::Typed));
+        assert_eq!(twin_of(&plan, Probe::IoUringSubmitReq), None);
+    }
+
+    #[test]
+    fn a_missing_probe_is_named_with_what_it_costs() {
+        let plan = btf(|b| drop(b.tracepoints.remove("io_uring_fail_link"))).unwrap();
+        assert_eq!(plan.missing.len(), 1);
+        assert_eq!(plan.missing[0].0, Probe::IoUringFailLink);
+        assert!(plan.missing[0].1.contains("without a CQE"));
+    }
+
+    #[test]
+    fn a_completion_without_the_request_is_refused() {
+        // As in 5.5 to 5.17.
+        let refusal = btf(|b| {
+            b.tracepoints.insert(
+                "io_uring_complete".to_owned(),
+                ["void*", "u64", "int", "unsigned int"].map(ToOwned::to_owned).into(),
+            );
+        })
+        .unwrap_err();
+        assert!(refusal.to_string().contains("io_uring_complete does not carry the request"), "{refusal}");
+    }
+
+    #[test]
+    fn each_refusal_says_what_to_do() {
+        let refused = |result: Result<Plan, Refusal>| result.unwrap_err().to_string();
+        assert!(refused(without(|f| f.capabilities = Some(Capabilities::default()))).contains("run as root or grant"));
+        assert!(refused(without(|f| f.btf = None)).contains("CONFIG_DEBUG_INFO_BTF=y"));
+        assert!(refused(without(|f| f.lockdown = Some("confidentiality".to_owned()))).contains("lockdown=integrity"));
+        assert!(refused(btf(|b| b.io_uring = false)).contains("CONFIG_IO_URING"));
+        assert!(refused(btf(|b| b.tracepoints.clear())).contains("Linux 6.0 or later"));
+        assert!(refused(btf(|b| b.helpers.clear())).contains("BPF_FUNC_loop"));
+    }
+
+    #[test]
+    fn what_could_not_be_looked_at_does_not_stop_the_plan() {
+        assert!(
+            without(|f| {
+                f.capabilities = None;
+                f.lockdown = None;
+                f.io_uring_disabled = None;
+            })
+            .is_ok()
+        );
     }
 }

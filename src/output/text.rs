@@ -101,7 +101,13 @@ mod tests {
 
     #[test]
     fn units_are_short() {
-        assert_eq!([bytes(0), bytes(1023), bytes(4096), bytes(10 << 20), bytes(u64::MAX)], ["0", "1023", "4.0K", "10M", "15E"]);
-        assert_eq!([nanoseconds(7), nanoseconds(1500), nanoseconds(25_000_000), nanoseconds(3_000_000_000)], ["7ns", "1.5us", "25ms", "3.0s"]);
+        assert_eq!(
+            [bytes(0), bytes(1023), bytes(4096), bytes(10 << 20), bytes(u64::MAX)],
+            ["0", "1023", "4.0K", "10M", "15E"]
+        );
+        assert_eq!(
+            [nanoseconds(7), nanoseconds(1500), nanoseconds(25_000_000), nanoseconds(3_000_000_000)],
+            ["7ns", "1.5us", "25ms", "3.0s"]
+        );
     }
 }

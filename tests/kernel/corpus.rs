@@ -41,11 +41,8 @@ pub(crate) fn trials(root: bool) -> Vec<Trial> {
     };
     let mut trials = vec![];
     for (form, arguments) in FORMS {
-        let run: Arc<Result<Run, String>> = Arc::new(if root {
-            trace(arguments).map_err(|e| format!("{e:#}"))
-        } else {
-            Err("not run".to_owned())
-        });
+        let run: Arc<Result<Run, String>> =
+            Arc::new(if root { trace(arguments).map_err(|e| format!("{e:#}")) } else { Err("not run".to_owned()) });
         for name in &names {
             let (run, name) = (Arc::clone(&run), name.clone());
             trials.push(Trial::test(format!("corpus::{form}::{name}"), move || {

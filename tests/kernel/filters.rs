@@ -168,6 +168,7 @@ fn limit() -> Result<()> {
         "--writes".as_ref(),
         "1000000000".as_ref(),
     ])?;
+    ended.expect_success()?;
     ensure!(json_lines(&file)?.len() == 5, "{}", ended.stderr);
     ensure!(ended.summary()?.starts_with("5 events"), "{}", ended.stderr);
     Ok(())

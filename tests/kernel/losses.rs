@@ -16,8 +16,14 @@ const WRITES: u64 = 100_000;
 fn stopped() -> Result<()> {
     let directory = directory()?;
     let file = directory.path().join("events");
-    let tracer =
-        Tracer::start(&["-o", &format!("json:{}", file.display()), "--buffer-size", "64K", "--comm", "ringwatch-workl"])?;
+    let tracer = Tracer::start(&[
+        "-o",
+        &format!("json:{}", file.display()),
+        "--buffer-size",
+        "64K",
+        "--comm",
+        "ringwatch-workl",
+    ])?;
     signal(&tracer.child, Signal::SIGSTOP)?;
     let done = burst(&["--writes", &WRITES.to_string()])?;
     signal(&tracer.child, Signal::SIGCONT)?;
@@ -31,7 +37,9 @@ fn stopped() -> Result<()> {
     ensure!(named(&events, "events_lost").iter().all(|e| e["data"]["cause"] == "ring_full"), "{}", ended.stderr);
     ensure!(ended.summary()?.starts_with(&format!("{told} events, {missing} lost")), "{}", ended.stderr);
     // Whatever was told is whole, also the first write after the gap.
-    ensure!(named(&events, "io_write").iter().all(|e| e["data"]["path"] == "/dev/null" && e["process"]["name"].is_string()));
+    ensure!(
+        named(&events, "io_write").iter().all(|e| e["data"]["path"] == "/dev/null" && e["process"]["name"].is_string())
+    );
     Ok(())
 }
 

@@ -27,15 +27,8 @@ fn main() {
     // Listing must not run the corpus.
     let run = root && !arguments.list;
     trials.extend(corpus::trials(run));
-    for (name, test) in [
-        stepped::TESTS,
-        losses::TESTS,
-        filters::TESTS,
-        endings::TESTS,
-        output::TESTS,
-        programs::TESTS,
-    ]
-    .concat()
+    for (name, test) in
+        [stepped::TESTS, losses::TESTS, filters::TESTS, endings::TESTS, output::TESTS, programs::TESTS].concat()
     {
         trials.push(Trial::test(name, move || test().map_err(|e| format!("{e:#}").into())));
     }

@@ -131,7 +131,9 @@ fn check() -> Result<()> {
     let probes = report["probes"].as_array().map_or(&[][..], Vec::as_slice);
     ensure!(probes.len() == 9 && probes.iter().all(|p| p["verdict"] == "attached"), "{probes:?}");
     let text = command(ringwatch(), &["check"])?;
-    for said in ["kernel ", "plan           tracepoint: ", "io_uring_complete          attached", "ringwatch can trace here"] {
+    for said in
+        ["kernel ", "plan           tracepoint: ", "io_uring_complete          attached", "ringwatch can trace here"]
+    {
         ensure!(text.contains(said), "{said}: {text}");
     }
     Ok(())
@@ -141,7 +143,15 @@ fn events() -> Result<()> {
     let list = command(ringwatch(), &["events"])?;
     ensure!(list.contains("io_write") && list.contains("events_lost"), "{list}");
     let page = command(ringwatch(), &["events", "io_write"])?;
-    for said in ["DESCRIPTION", "SETS\n  io_uring", "worker_host_tid (uint32)", "DEPENDENCIES", "KERNELS", "USE CASES", "file_modification"] {
+    for said in [
+        "DESCRIPTION",
+        "SETS\n  io_uring",
+        "worker_host_tid (uint32)",
+        "DEPENDENCIES",
+        "KERNELS",
+        "USE CASES",
+        "file_modification",
+    ] {
         ensure!(page.contains(said), "{said}: {page}");
     }
     let schema: Value = serde_json::from_str(&command(ringwatch(), &["events", "io_write", "--schema"])?)?;

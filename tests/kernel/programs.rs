@@ -24,7 +24,8 @@ const SIZE: u64 = 4 << 20;
 /// Traces `command`; its io_uring writes.
 fn trace(directory: &Path, command: &[OsString]) -> Result<Vec<Value>> {
     let file = directory.join("events");
-    let mut all: Vec<OsString> = vec!["trace".into(), "-o".into(), format!("json:{}", file.display()).into(), "--".into()];
+    let mut all: Vec<OsString> =
+        vec!["trace".into(), "-o".into(), format!("json:{}", file.display()).into(), "--".into()];
     all.extend_from_slice(command);
     let ended = run(all)?;
     ended.expect_success()?;

@@ -1,5 +1,7 @@
 //! The project's chores.
 
+mod bench;
+
 use std::fs;
 use std::path::Path;
 
@@ -10,11 +12,14 @@ use clap::Parser;
 enum Chore {
     /// Write the generated documents: docs/events.md, docs/events.schema.json.
     Docs,
+    /// Measure what tracing costs the traced program, and ringwatch itself.
+    Bench(bench::Arguments),
 }
 
 fn main() -> Result<()> {
     match Chore::parse() {
         Chore::Docs => docs(),
+        Chore::Bench(arguments) => bench::run(&arguments),
     }
 }
 

@@ -1,0 +1,102 @@
+# GNU make; `make help` lists the targets. Every target installs what it needs first (scripts/deps.sh).
+
+.DEFAULT_GOAL := help
+
+# Where rustup puts cargo, for shells that were started before it was installed.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+ARGS ?= -- $(TARGET_DIR)/release/ringwatch-workload demo
+SECONDS ?= 60
+
+BPF_SOURCES := $(wildcard bpf/*.[ch] bpf/*/*.[ch] xtask/bpf/*.[ch])
+
+# Only the program runs as root, never cargo: target/ stays the user's.
+SUDO = $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
+
+# What cargo-fuzz passes, except for the sanitizers, which need a nightly compiler.
+FUZZ_FLAGS := --cfg fuzzing -Ccodegen-units=1 -Cpasses=sancov-module $(addprefix -Cllvm-args=-sanitizer-coverage-, \
+	level=4 inline-8bit-counters pc-table trace-compares)
+FUZZ_TARGET = $(shell rustc -vV | sed -n 's/^host: //p')
+FUZZ_INPUTS := fuzz/corpus/decode fuzz/seeds/decode
+
+.PHONY: help
+help: ## print this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
+
+.PHONY: run
+run: build ## trace the demo's writes; ARGS="..." passes other arguments to `ringwatch trace`
+	@$(SUDO) $(TARGET_DIR)/release/ringwatch trace $(ARGS)
+
+.PHONY: build
+build: deps ## build the release binaries
+	cargo build --release --package ringwatch --package ringwatch-workload
+
+# The kernel-facing tests start the workload's binary, which `cargo test` alone would not build.
+.PHONY: test
+test: deps-test ## run all tests; the kernel-facing ones as root, through sudo where needed
+	cargo build --workspace --bins --tests
+	cargo --config 'target."cfg(unix)".runner = "$(CURDIR)/scripts/test-runner.sh"' test --workspace --no-fail-fast
+
+.PHONY: lint
+lint: lint-format lint-clippy lint-docs ## check formatting, clippy, and the documentation's links
+
+.PHONY: lint-format
+lint-format: deps-lint
+	cargo fmt --all --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
+	clang-format --dry-run --Werror $(BPF_SOURCES)
+
+.PHONY: lint-clippy
+lint-clippy: deps-lint
+	cargo clippy --workspace --all-targets -- -D warnings
+
+.PHONY: lint-docs
+lint-docs: deps-lint
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+.PHONY: fmt
+fmt: deps-lint ## format Rust and BPF C
+	cargo fmt --all
+	cargo fmt --manifest-path fuzz/Cargo.toml
+	clang-format -i $(BPF_SOURCES)
+
+.PHONY: bench
+bench: deps-test ## measure the budget of docs/design.md
+	cargo xtask bench
+
+.PHONY: bench-quick
+bench-quick: deps-test ## the same, short and less exact
+	cargo xtask bench --quick
+
+.PHONY: docs
+docs: deps ## write the generated documents
+	cargo xtask docs
+
+.PHONY: fuzz
+fuzz: deps-fuzz ## fuzz the record decoder for SECONDS (60)
+	@mkdir -p fuzz/corpus/decode fuzz/artifacts
+	RUSTFLAGS="$(FUZZ_FLAGS)" cargo build --manifest-path fuzz/Cargo.toml --release \
+		--target $(FUZZ_TARGET) --target-dir $(TARGET_DIR)/fuzz
+	$(TARGET_DIR)/fuzz/$(FUZZ_TARGET)/release/decode $(FUZZ_INPUTS) -artifact_prefix=fuzz/artifacts/ \
+		-max_len=8192 -max_total_time=$(SECONDS) -print_final_stats=1 -verbosity=0
+
+.PHONY: deps
+deps: ## install what building needs
+	@scripts/deps.sh run
+
+.PHONY: deps-test
+deps-test: ## install what the tests need
+	@scripts/deps.sh test
+
+.PHONY: deps-lint
+deps-lint: ## install what the lints need
+	@scripts/deps.sh lint
+
+.PHONY: deps-fuzz
+deps-fuzz: ## install what fuzzing needs
+	@scripts/deps.sh fuzz
+
+.PHONY: clean
+clean: ## remove everything that was built
+	cargo clean
