@@ -1,19 +1,261 @@
 //! One JSON object a line, as docs/events.md describes it.
+//!
+//! Writes are many, so their text is put together here from constant keys and from what is rendered once for each
+//! path and process. The derived serialisation of [`crate::event`] is the definition; a test holds both equal.
 
 use super::Encode;
-use crate::event::Event;
+use crate::event::{Completion, Data, Event, Executor, IoWrite, Outcome, Submitter, Timestamp};
 
 /// The native format.
 #[derive(Debug, Default)]
-pub struct Json;
+pub struct Json {
+    /// The second that was written last, and its text up to the point.
+    second: i64,
+    text: String,
+}
 
 impl Encode for Json {
     fn encode(&mut self, event: &Event, out: &mut Vec<u8>) {
-        let start = out.len();
-        // Writing to memory cannot fail; should a value ever refuse, no half line may stay.
-        if serde_json::to_writer(&mut *out, event).is_err() {
-            out.truncate(start);
+        match &event.data {
+            Data::IoWrite(write) => self.write(event, write, out),
+            Data::EventsLost(_) => {
+                let start = out.len();
+                // Writing to memory cannot fail; should a value ever refuse, no half line may stay.
+                if serde_json::to_writer(&mut *out, event).is_err() {
+                    out.truncate(start);
+                }
+            }
         }
         out.push(b'\n');
+    }
+}
+
+const SECOND: i64 = 1_000_000_000;
+
+impl Json {
+    fn timestamp(&mut self, timestamp: Timestamp, out: &mut Vec<u8>) {
+        let second = timestamp.0.div_euclid(SECOND);
+        if self.text.is_empty() || second != self.second {
+            self.second = second;
+            self.text = Timestamp(second.saturating_mul(SECOND)).to_string();
+            self.text.truncate(self.text.find('.').unwrap_or(self.text.len()));
+        }
+        out.extend_from_slice(self.text.as_bytes());
+        let mut digits = *b".000000000Z";
+        let mut rest = timestamp.0.rem_euclid(SECOND);
+        for digit in digits[1..10].iter_mut().rev() {
+            *digit = b'0' + u8::try_from(rest % 10).unwrap_or(0);
+            rest /= 10;
+        }
+        out.extend_from_slice(&digits);
+    }
+
+    fn write(&mut self, event: &Event, w: &IoWrite, out: &mut Vec<u8>) {
+        // Most lines fit, so that the buffer grows once.
+        out.reserve(1024);
+        let mut line = Line(out);
+        line.raw(r#"{"timestamp":""#);
+        self.timestamp(event.timestamp, line.0);
+        line.raw(r#"","event":"io_write","data":{"path":"#);
+        line.raw(w.path.as_ref().map_or("null", |p| p.json()));
+        if let Some(bytes) = &w.path_bytes {
+            line.text(r#","path_bytes":"#, bytes);
+        }
+        if w.path_truncated {
+            line.raw(r#","path_truncated":true"#);
+        }
+        line.flag(r#","deleted":"#, w.deleted);
+        line.maybe(r#","pos":"#, w.pos);
+        line.hex(r#","buf":""#, w.buf.0);
+        line.number(r#"","len":"#, w.len);
+        if let Some(count) = w.iov_count {
+            line.number(r#","iov_count":"#, count);
+        }
+        line.number(r#","worker_host_tid":"#, w.worker_host_tid);
+        line.maybe(r#","device":"#, w.device);
+        line.maybe(r#","inode":"#, w.inode);
+        line.text(r#","opcode":"#, w.opcode.name());
+        line.maybe(r#","result":"#, w.result);
+        match w.error {
+            None => line.raw(r#","error":null"#),
+            Some(error) => line.text(r#","error":"#, error),
+        }
+        line.raw(match w.outcome {
+            Outcome::Success => r#","outcome":"success","completion":"#,
+            Outcome::Failure => r#","outcome":"failure","completion":"#,
+            Outcome::Unknown => r#","outcome":"unknown","completion":"#,
+        });
+        line.raw(match w.completion {
+            Completion::Cqe => r#""cqe""#,
+            Completion::Overflow => r#""overflow""#,
+            Completion::Skipped => r#""skipped""#,
+            Completion::Link => r#""link""#,
+            Completion::Unseen => r#""unseen""#,
+            Completion::InFlight => r#""in_flight""#,
+        });
+        line.maybe(r#","latency_ns":"#, w.latency_ns);
+        line.raw(match w.submitter {
+            Submitter::Thread => r#","submitter":"thread","executor":"#,
+            Submitter::Sqpoll => r#","submitter":"sqpoll","executor":"#,
+        });
+        line.raw(match w.executor {
+            None => "null",
+            Some(Executor::Submitter) => r#""submitter""#,
+            Some(Executor::IoWq) => r#""io-wq""#,
+            Some(Executor::Sqpoll) => r#""sqpoll""#,
+            Some(Executor::Kernel) => r#""kernel""#,
+        });
+        line.maybe(r#","executor_host_tid":"#, w.executor_host_tid);
+        line.number(r#","user_data":"#, w.user_data);
+        line.maybe(r#","fd":"#, w.fd);
+        line.flag(r#","fixed_file":"#, w.fixed_file);
+        line.number(r#","rw_flags":"#, w.rw_flags);
+        line.raw("}");
+        if let Some(process) = &event.process {
+            line.raw(r#","process":"#);
+            line.raw(process.json());
+        }
+        line.raw("}");
+    }
+}
+
+/// The end of a line in the making. Keys come with their quotes and colon.
+struct Line<'a>(&'a mut Vec<u8>);
+
+impl Line<'_> {
+    fn raw(&mut self, text: &str) {
+        self.0.extend_from_slice(text.as_bytes());
+    }
+
+    fn number(&mut self, key: &str, value: impl itoa::Integer) {
+        self.raw(key);
+        self.raw(itoa::Buffer::new().format(value));
+    }
+
+    fn maybe(&mut self, key: &str, value: Option<impl itoa::Integer>) {
+        match value {
+            Some(value) => self.number(key, value),
+            None => {
+                self.raw(key);
+                self.raw("null");
+            }
+        }
+    }
+
+    fn flag(&mut self, key: &str, value: bool) {
+        self.raw(key);
+        self.raw(if value { "true" } else { "false" });
+    }
+
+    /// For values without characters that JSON escapes: names of constants, base64.
+    fn text(&mut self, key: &str, value: &str) {
+        self.raw(key);
+        self.raw("\"");
+        self.raw(value);
+        self.raw("\"");
+    }
+
+    /// Without the closing quote.
+    fn hex(&mut self, key: &str, value: u64) {
+        self.raw(key);
+        let mut digits = [0; 18];
+        let mut at = digits.len();
+        let mut rest = value;
+        loop {
+            at -= 1;
+            digits[at] = b"0123456789abcdef"[usize::try_from(rest & 15).unwrap_or(0)];
+            rest >>= 4;
+            if rest == 0 {
+                break;
+            }
+        }
+        self.raw("0x");
+        self.0.extend_from_slice(&digits[at..]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::option;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::event::{EventsLost, LossCause, Opcode, Pointer, Process, Rendered, Text};
+
+    fn process() -> Process {
+        Process {
+            host_pid: 1,
+            host_tid: 2,
+            pid: 3,
+            tid: 4,
+            ppid: 5,
+            name: "quo\"te".to_owned(),
+            executable: None,
+            command_line: Some("a\nb".to_owned()),
+            uid: 6,
+            start_time: Timestamp(-1),
+            cgroup_id: 7,
+            mount_ns: 8,
+            pid_ns: 9,
+        }
+    }
+
+    prop_compose! {
+        fn writes()(
+            path in option::of(any::<Vec<u8>>()),
+            (truncated, deleted, fixed_file) in any::<(bool, bool, bool)>(),
+            (pos, buf, len, tid) in any::<(Option<i64>, u64, u32, u32)>(),
+            (iov_count, device, inode, result) in any::<(Option<u32>, Option<u32>, Option<u64>, Option<i32>)>(),
+            (latency_ns, executor_host_tid, user_data, fd) in any::<(Option<u64>, Option<u32>, u64, Option<i32>)>(),
+            rw_flags in any::<u32>(),
+            opcode in prop::sample::select(vec![Opcode::Write, Opcode::Writev, Opcode::WriteFixed, Opcode::WritevFixed]),
+            error in prop::sample::select(vec![None, Some("ENOSPC")]),
+            outcome in prop::sample::select(vec![Outcome::Success, Outcome::Failure, Outcome::Unknown]),
+            completion in prop::sample::select(vec![Completion::Cqe, Completion::Overflow, Completion::Skipped, Completion::Link, Completion::Unseen, Completion::InFlight]),
+            submitter in prop::sample::select(vec![Submitter::Thread, Submitter::Sqpoll]),
+            executor in prop::sample::select(vec![None, Some(Executor::Submitter), Some(Executor::IoWq), Some(Executor::Sqpoll), Some(Executor::Kernel)]),
+        ) -> IoWrite {
+            let path = path.map(|p| Text::new(&p, truncated));
+            IoWrite {
+                path_bytes: path.as_ref().and_then(|p| p.bytes.clone()),
+                path_truncated: truncated,
+                path: path.map(|p| Arc::new(Rendered::new(p))),
+                deleted, pos, buf: Pointer(buf), len, iov_count, worker_host_tid: tid, device, inode, opcode, result,
+                error, outcome, completion, latency_ns, submitter, executor, executor_host_tid, user_data, fd,
+                fixed_file, rw_flags,
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_fast_way_writes_what_the_definition_says(
+            writes in prop::collection::vec((writes(), any::<bool>(), 0i64..2_000_000_000_000_000_000), 1..5),
+        ) {
+            let mut json = Json::default();
+            for (write, known, ns) in writes {
+                let process = known.then(|| Arc::new(Rendered::new(process())));
+                let event = Event { timestamp: Timestamp(ns), data: Data::IoWrite(write), process };
+                let mut out = vec![];
+                json.encode(&event, &mut out);
+                let wanted = serde_json::to_string(&event).unwrap() + "\n";
+                prop_assert_eq!(String::from_utf8(out).unwrap(), wanted);
+            }
+        }
+    }
+
+    #[test]
+    fn a_loss_is_a_line_as_well() {
+        let lost = EventsLost { count: 3, cause: LossCause::RingFull };
+        let event = Event { timestamp: Timestamp(1), data: Data::EventsLost(lost), process: None };
+        let mut out = vec![];
+        Json::default().encode(&event, &mut out);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "{\"timestamp\":\"1970-01-01T00:00:00.000000001Z\",\"event\":\"events_lost\",\
+             \"data\":{\"count\":3,\"cause\":\"ring_full\"}}\n"
+        );
     }
 }

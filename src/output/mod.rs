@@ -99,7 +99,7 @@ impl Sink {
         };
         let name = target.path.as_ref().map_or_else(|| "standard output".to_owned(), |p| visible(&p.to_string_lossy()));
         let encode: Box<dyn Encode> = match target.format {
-            Format::Json => Box::new(Json),
+            Format::Json => Box::new(Json::default()),
             Format::Table => Box::new(Table::new(Style::detect(terminal))),
         };
         Ok(Self { encode, lines: Lines::new(writer), name, owed: 0 })
