@@ -30,10 +30,11 @@ use self::report::{Report, Settings};
 use self::run::{Bench, Run, TRACER_CPU, WORKLOAD_CPU};
 use self::variants::{BASE, Tracer, VARIANTS, Variant, WORKLOADS};
 
-const RUNS: u32 = 9;
-const WRITES: u64 = 2_000_000;
+const RUNS: u32 = 15;
+/// As many as the default buffer takes at full speed: a lost event costs the workload less, and would flatter.
+const WRITES: u64 = 300_000;
 const QUICK_RUNS: u32 = 3;
-const QUICK_WRITES: u64 = 300_000;
+const QUICK_WRITES: u64 = 200_000;
 /// More than a JSON line takes.
 const LINE: u64 = 1024;
 
@@ -45,10 +46,10 @@ pub(crate) struct Arguments {
     /// Where the figures go as JSON [default: bench/bench.json in the target directory]
     #[arg(long, value_name = "PATH")]
     json: Option<PathBuf>,
-    /// Rounds, in each of which each variant runs once [default: 9, quick 3]
+    /// Rounds, in each of which each variant runs once [default: 15, quick 3]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     runs: Option<u32>,
-    /// Writes in a run [default: 2000000, quick 300000]
+    /// Writes in a run [default: 300000, quick 200000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     writes: Option<u64>,
     /// Only these variants; ratios need the variant `none`
