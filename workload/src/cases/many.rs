@@ -7,11 +7,13 @@ use anyhow::{Result, bail};
 use super::{Case, case};
 use crate::cx::Cx;
 use crate::os;
+use crate::ring::Setup;
 use crate::target::Target;
 
 pub(super) const CASES: &[Case] = &[
     case("many-files", "2,000 small writes to 50 files 64 directories down, by 4 threads with a ring each", many_files),
     case("many-null", "4,096 writes to the null device", many_null),
+    case("many-in-flight", "12,288 writes blocked on a full pipe, which then breaks", many_in_flight),
 ];
 
 const FILES: usize = 50;
@@ -62,4 +64,21 @@ fn many_null(cx: &Cx) -> Result<()> {
         let request = |i| cx.write(&target, batch * 64 + i, buf.part(0, (batch * 64 + i) as u32 + 1));
         ring.run(cx, (0..64).map(request).collect())
     })
+}
+
+/// More at once than a tracer's table has room for without collisions.
+fn many_in_flight(cx: &Cx) -> Result<()> {
+    let (reader, writer) = os::full_pipe()?;
+    let pipe = Target::pathless(&writer)?;
+    let buf = cx.buf(64);
+    let mut rings = vec![];
+    for _ in 0..3 {
+        let mut ring = cx.ring(Setup::new(4096, 0))?;
+        let mut requests: Vec<_> =
+            (0..4096).map(|i| cx.write(&pipe, -1, buf.part(0, 1 + i % 64)).fails(libc::EPIPE)).collect();
+        ring.start(cx, &mut requests)?;
+        rings.push((ring, requests));
+    }
+    drop(reader);
+    rings.into_iter().try_for_each(|(mut ring, requests)| ring.finish(cx, requests))
 }
