@@ -305,6 +305,18 @@ struct io_uring_sqe {
 
 #pragma clang attribute pop
 
+/* Registers of a probed function: the names that bpf_tracing.h asks for. */
+#if defined(__TARGET_ARCH_x86)
+struct pt_regs {
+	unsigned long di, si, dx, cx, ax;
+} __attribute__((preserve_access_index));
+#elif defined(__TARGET_ARCH_arm64)
+struct user_pt_regs {
+	__u64 regs[31];
+} __attribute__((preserve_access_index));
+#endif
+#define __VMLINUX_H__
+
 enum iter_type {
 	ITER_UBUF,
 	ITER_IOVEC,

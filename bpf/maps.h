@@ -103,6 +103,14 @@ struct {
 	__type(value, u32);
 } scratch_nest SEC(".maps");
 
+/* Requests inside io_write, by the thread that executes it; see probes/io_write.bpf.c. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, u64);
+	__type(value, u64);
+} writing SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, RW_COUNTERS);

@@ -82,6 +82,8 @@ enum rw_flag {
 	RW_F_CREATOR_NAME = 1 << 14,
 	/* O_APPEND or RWF_APPEND: the offset asked for is not where the data went. */
 	RW_F_APPEND = 1 << 15,
+	/* end_ns is the end itself, and not the moment at which it was found. */
+	RW_F_END_SEEN = 1 << 16,
 };
 
 struct rw_write {

@@ -21,6 +21,7 @@
 
 #include "probes/submit.bpf.c"
 #include "probes/complete.bpf.c"
+#include "probes/io_write.bpf.c"
 #include "probes/ring.bpf.c"
 #include "probes/process.bpf.c"
 #include "probes/sweep.bpf.c"

@@ -31,6 +31,8 @@ pub mod flag {
     pub const PSEUDO: u32 = 1 << 13;
     /// The data was appended.
     pub const APPEND: u32 = 1 << 15;
+    /// `end_ns` is the end itself, and not the moment at which it was found.
+    pub const END_SEEN: u32 = 1 << 16;
 }
 
 /// How a write's end became known; `enum rw_end`.

@@ -14,6 +14,7 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use crate::child::Child;
 use crate::event::{EventsLost, LossCause};
 use crate::kernel::driver::{self, Options, Session, Storage};
+use crate::kernel::health::ProbeHealth;
 use crate::kernel::plan::Plan;
 use crate::loss::Watch;
 use crate::output::Sink;
@@ -88,6 +89,9 @@ const GRACE: Duration = Duration::from_secs(2);
 pub fn run(config: Config) -> Result<Outcome, Error> {
     let mut storage = Storage::default();
     let mut session = driver::start(&mut storage, &config.plan, &config.options)?;
+    for complaint in session.health().iter().filter_map(ProbeHealth::complaint) {
+        eprintln!("ringwatch: {complaint}");
+    }
     let mut wake = Wake::new().map_err(|e| Error::System("catch signals", e))?;
     let signals = Signals::default();
 

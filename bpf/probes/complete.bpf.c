@@ -142,6 +142,7 @@ static __always_inline int finish(const bool typed, struct io_kiocb *req, u8 end
 		}
 	}
 	rec.end_ns = bpf_ktime_get_ns();
+	rec.flags |= RW_F_END_SEEN;
 	emit(&rec);
 	return 0;
 lost:

@@ -111,8 +111,7 @@ fn text(report: &Report) -> String {
             Verdict::Attached { twin: Twin::Raw } => "attached, raw".to_owned(),
             Verdict::Unsupported { reason } => format!("unsupported: {reason}"),
             Verdict::Broken { reason } => {
-                let lost = health.probe.without().unwrap_or("nothing works without it");
-                format!("broken: {reason}; {lost}")
+                format!("broken: {reason}; {}", health.probe.without().unwrap_or("nothing works without it"))
             }
         };
         let _ = writeln!(out, "  {:<26} {verdict}", health.probe.name());

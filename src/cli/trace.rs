@@ -12,7 +12,7 @@ use globset::{GlobBuilder, GlobSetBuilder};
 use super::{Exit, Failure};
 use crate::kernel::driver::{FILTER_MAX, Options};
 use crate::kernel::facts::Facts;
-use crate::kernel::plan::plan;
+use crate::kernel::plan::{PlanKind, plan};
 use crate::output::{Sink, Target};
 use crate::pipeline::Select;
 use crate::tracer::{self, Config, Outcome};
@@ -58,6 +58,10 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "SIZE", default_value = "16M", value_parser = buffer_size)]
     buffer_size: u32,
 
+    /// Use this probe plan instead of the one that the kernel's facts suggest.
+    #[arg(long, value_name = "PLAN")]
+    probes: Option<PlanKind>,
+
     /// Read kernel memory by helper calls, as on kernels whose verifier knows no typed reads.
     #[arg(long, hide = true)]
     raw_reads: bool,
@@ -79,7 +83,7 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         return Err(Failure::Usage("only one --output can go to standard output: give the others a path".to_owned()));
     }
 
-    let mut plan = plan(&Facts::collect(), None)?;
+    let mut plan = plan(&Facts::collect(), arguments.probes)?;
     if arguments.raw_reads {
         plan = plan.raw("asked for");
     }

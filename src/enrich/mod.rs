@@ -78,7 +78,6 @@ impl Enricher {
             End::Unseen | End::InFlight => None,
         };
         let submitted = w.has(flag::SUBMIT);
-        let seen_end = matches!(w.end, End::Cqe | End::Overflow | End::Link);
         let executor = executor(w);
         let opcode = Opcode::from_number(w.opcode).unwrap_or(Opcode::Write);
         let vectored = matches!(opcode, Opcode::Writev | Opcode::WritevFixed);
@@ -112,7 +111,7 @@ impl Enricher {
                 End::Unseen => Completion::Unseen,
                 End::InFlight => Completion::InFlight,
             },
-            latency_ns: (submitted && seen_end).then(|| w.end_ns.saturating_sub(w.submit_ns)),
+            latency_ns: w.has(flag::SUBMIT | flag::END_SEEN).then(|| w.end_ns.saturating_sub(w.submit_ns)),
             submitter: if w.has(flag::SQPOLL) { Submitter::Sqpoll } else { Submitter::Thread },
             executor,
             executor_host_tid: (executor.is_some() && w.has(flag::EXEC_TID)).then_some(w.exec_tid),

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use libbpf_rs::skel::{OpenSkel as _, SkelBuilder as _};
 use libbpf_rs::{Link, MapCore as _, MapFlags, OpenObject, PrintLevel, ProgramInput, RingBuffer, RingBufferBuilder};
 
-use super::health::ProbeHealth;
+use super::health::{ProbeHealth, Verdict};
 use super::plan::{Choice, Plan, Probe, Twin};
 use super::skel::{OpenRingwatchSkel, RingwatchSkel, RingwatchSkelBuilder, types};
 
@@ -65,13 +65,13 @@ fn step(step: &'static str) -> impl FnOnce(libbpf_rs::Error) -> Error {
     move |cause| Error::Step { step, cause }
 }
 
-/// Memory for the loaded object: a local of the thread that traces. Two, since a refused load is tried once more.
+/// Memory for the loaded object: a local of the thread that traces. One for each plan that is tried in turn.
 #[derive(Debug)]
-pub struct Storage([MaybeUninit<OpenObject>; 2]);
+pub struct Storage([MaybeUninit<OpenObject>; 3]);
 
 impl Default for Storage {
     fn default() -> Self {
-        Self([const { MaybeUninit::uninit() }; 2])
+        Self([const { MaybeUninit::uninit() }; 3])
     }
 }
 
@@ -125,19 +125,32 @@ fn take_log() -> String {
     log.drain(..).filter(|l| !l.contains("RLIMIT_MEMLOCK")).fold(String::new(), |all, line| all + "\n  " + &line)
 }
 
-/// Loads and attaches `plan`; where the verifier refuses the typed programs, their raw twins.
+/// Loads and attaches `plan`. Where the kernel refuses it: without the probes of functions, then with raw twins.
 ///
 /// # Errors
 /// Nothing is left loaded or attached on error.
 pub fn start<'obj>(storage: &'obj mut Storage, plan: &Plan, options: &Options) -> Result<Session<'obj>, Error> {
     libbpf_rs::set_print(Some((PrintLevel::Warn, keep_log)));
-    let [first, second] = &mut storage.0;
-    match Session::load(first, plan, options) {
-        Err(Error::Load { .. }) if plan.is_typed() => {
-            Session::load(second, &plan.raw("the verifier refused the typed programs"), options)
+    let [first, second, third] = &mut storage.0;
+    let refused = match Session::load(first, plan, options) {
+        Err(error @ Error::Load { .. }) => error,
+        other => return other,
+    };
+    let mut plan = plan.clone();
+    let mut broken = vec![];
+    if let Some((less, removed)) = plan.without_functions() {
+        broken = removed;
+        plan = less;
+        match Session::load(second, &plan, options) {
+            Err(Error::Load { .. }) => {}
+            other => return other.map(|s| s.broken(&broken, &refused)),
         }
-        other => other,
     }
+    if !plan.is_typed() {
+        return Err(refused);
+    }
+    let plan = plan.raw("the verifier refused the typed programs");
+    Session::load(third, &plan, options).map(|s| s.broken(&broken, &refused))
 }
 
 impl<'obj> Session<'obj> {
@@ -153,7 +166,21 @@ impl<'obj> Session<'obj> {
         for &choice in &plan.probes {
             session.attach(choice)?;
         }
+        if let Some((less, _)) = plan.without_functions()
+            && session.health.iter().any(|h| matches!(h.verdict, Verdict::Broken { .. }) && h.probe.is_function())
+        {
+            session.plan = less;
+        }
         Ok(session)
+    }
+
+    fn broken(mut self, probes: &[Probe], why: &Error) -> Self {
+        let reason = match why {
+            Error::Load { cause, .. } => format!("{cause:#}"),
+            other => other.to_string(),
+        };
+        self.health.extend(probes.iter().map(|&p| ProbeHealth::broken(p, reason.clone())));
+        self
     }
 
     fn attach(&mut self, choice: Choice) -> Result<(), Error> {
@@ -173,6 +200,9 @@ impl<'obj> Session<'obj> {
             (Probe::IoUringCqeOverflow, _) => &progs.cqe_overflow,
             (Probe::IoUringFailLink, _) => &progs.fail_link,
             (Probe::IoUringCreate, _) => &progs.create,
+            (Probe::IoWriteExit, _) => &progs.io_write_exit,
+            (Probe::IoWriteEntry, _) => &progs.io_write_entry,
+            (Probe::IoWriteReturn, _) => &progs.io_write_return,
             (Probe::SchedProcessFork, _) => &progs.process_fork,
             (Probe::SchedProcessExit, _) => &progs.process_exit,
         };
@@ -184,7 +214,7 @@ impl<'obj> Session<'obj> {
             }
             Err(cause) if probe.without().is_none() => Err(Error::Attach { probe: probe.name(), cause }),
             Err(cause) => {
-                self.health.push(ProbeHealth::broken(probe, cause.to_string()));
+                self.health.push(ProbeHealth::broken(probe, format!("{cause:#}")));
                 Ok(())
             }
         }
@@ -348,6 +378,9 @@ fn select(open: &mut OpenRingwatchSkel<'_>, plan: &Plan) {
     progs.cqe_overflow.set_autoload(wants(Probe::IoUringCqeOverflow, Twin::Raw));
     progs.fail_link.set_autoload(wants(Probe::IoUringFailLink, Twin::Raw));
     progs.create.set_autoload(wants(Probe::IoUringCreate, Twin::Raw));
+    progs.io_write_exit.set_autoload(wants(Probe::IoWriteExit, Twin::Raw));
+    progs.io_write_entry.set_autoload(wants(Probe::IoWriteEntry, Twin::Raw));
+    progs.io_write_return.set_autoload(wants(Probe::IoWriteReturn, Twin::Raw));
     progs.process_fork.set_autoload(wants(Probe::SchedProcessFork, Twin::Raw));
     progs.process_exit.set_autoload(wants(Probe::SchedProcessExit, Twin::Raw));
 }

@@ -74,7 +74,7 @@ pub struct BtfFacts {
     pub tracepoints: BTreeMap<String, Vec<String>>,
     /// Bit numbers of the request flags, by the name of the flag.
     pub request_flags: BTreeMap<String, u32>,
-    /// Kernel functions that programs call.
+    /// Kernel functions that programs call or are attached to.
     pub functions: Vec<String>,
     /// Helpers that programs call, by the name in `enum bpf_func_id`.
     pub helpers: Vec<String>,
@@ -85,7 +85,7 @@ pub struct BtfFacts {
 const REQUEST_FLAGS: [&str; 5] =
     ["REQ_F_FIXED_FILE", "REQ_F_CQE_SKIP", "REQ_F_FAIL", "REQ_F_ASYNC_DATA", "REQ_F_SKIP_LINK_CQES"];
 
-const FUNCTIONS: [&str; 1] = ["bpf_rdonly_cast"];
+const FUNCTIONS: [&str; 2] = ["bpf_rdonly_cast", "io_write"];
 
 const HELPERS: [&str; 3] = ["BPF_FUNC_loop", "BPF_FUNC_for_each_map_elem", "BPF_FUNC_ringbuf_output"];
 

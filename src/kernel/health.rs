@@ -36,6 +36,18 @@ pub struct ProbeHealth {
 }
 
 impl ProbeHealth {
+    /// For people: what is not attached, why, and what is lost. `None`: it is attached.
+    #[must_use]
+    pub fn complaint(&self) -> Option<String> {
+        let lost = self.probe.without().unwrap_or("nothing works without it");
+        let name = self.probe.name();
+        match &self.verdict {
+            Verdict::Attached { .. } => None,
+            Verdict::Unsupported { .. } => Some(format!("this kernel has no {name}: {lost}")),
+            Verdict::Broken { reason } => Some(format!("{name} could not be attached ({reason}): {lost}")),
+        }
+    }
+
     pub(crate) fn attached(choice: Choice) -> Self {
         Self { probe: choice.probe, verdict: Verdict::Attached { twin: choice.twin } }
     }

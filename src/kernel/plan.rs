@@ -7,17 +7,23 @@ use serde::{Deserialize, Serialize};
 use super::facts::{BtfFacts, Facts};
 
 /// A way to see writes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum PlanKind {
     /// Tracepoints whose completion carries the request: 6.0 and later.
     Tracepoint,
+    /// The same, and fexit on `io_write` for the end of writes that post no CQE.
+    Fentry,
+    /// The same, with kprobe and kretprobe.
+    Kprobe,
 }
 
 impl fmt::Display for PlanKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tracepoint => f.write_str("tracepoint"),
+            Self::Fentry => f.write_str("fentry"),
+            Self::Kprobe => f.write_str("kprobe"),
         }
     }
 }
@@ -42,6 +48,12 @@ pub enum Probe {
     IoUringFailLink,
     /// A ring was created.
     IoUringCreate,
+    /// `io_write` returns (fexit).
+    IoWriteExit,
+    /// `io_write` is called (kprobe).
+    IoWriteEntry,
+    /// `io_write` returns (kretprobe).
+    IoWriteReturn,
     /// A process forked: the followed tree grows.
     SchedProcessFork,
     /// A process ended: the followed tree shrinks.
@@ -49,7 +61,7 @@ pub enum Probe {
 }
 
 impl Probe {
-    /// The tracepoint's name.
+    /// The tracepoint's name, or the function with the kind of the probe.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -61,9 +73,18 @@ impl Probe {
             Self::IoUringCqeOverflow => "io_uring_cqe_overflow",
             Self::IoUringFailLink => "io_uring_fail_link",
             Self::IoUringCreate => "io_uring_create",
+            Self::IoWriteExit => "io_write (fexit)",
+            Self::IoWriteEntry => "io_write (kprobe)",
+            Self::IoWriteReturn => "io_write (kretprobe)",
             Self::SchedProcessFork => "sched_process_fork",
             Self::SchedProcessExit => "sched_process_exit",
         }
+    }
+
+    /// Whether it watches a function, and not a tracepoint.
+    #[must_use]
+    pub fn is_function(self) -> bool {
+        matches!(self, Self::IoWriteExit | Self::IoWriteEntry | Self::IoWriteReturn)
     }
 
     /// What is lost without this probe; `None`: nothing works without it.
@@ -78,6 +99,9 @@ impl Probe {
             Self::IoUringCqeOverflow => Some("writes whose CQE overflowed are told late, with unknown result"),
             Self::IoUringFailLink => Some("links cancelled without a CQE are told as successful"),
             Self::IoUringCreate => Some("creators of SQPOLL rings are taken from the poll thread's name"),
+            Self::IoWriteExit | Self::IoWriteEntry | Self::IoWriteReturn => {
+                Some("writes that succeed without a CQE are told late and without latency")
+            }
             Self::SchedProcessFork => Some("children of the followed processes are not followed"),
             Self::SchedProcessExit => Some("a reused process id of the followed tree stays followed"),
         }
@@ -150,6 +174,9 @@ pub enum Refusal {
         "kernel lockdown is in mode confidentiality, which forbids BPF to read kernel memory: boot with lockdown=integrity or none"
     )]
     Lockdown,
+    /// The plan that was asked for needs a function that the kernel does not have.
+    #[error("this kernel has no function io_write to probe: leave --probes out")]
+    NoFunction,
     /// No plan fits.
     #[error("this kernel ({release}) is not supported: {missing}; Linux 6.0 or later is needed")]
     Unsupported {
@@ -175,9 +202,19 @@ pub fn plan(facts: &Facts, forced: Option<PlanKind>) -> Result<Plan, Refusal> {
     if !btf.io_uring {
         return Err(Refusal::NoIoUring(facts.release.clone()));
     }
-    match forced {
-        None | Some(PlanKind::Tracepoint) => tracepoint(facts, btf),
+    let mut plan = tracepoint(facts, btf)?;
+    let added: &[Probe] = match forced {
+        None | Some(PlanKind::Tracepoint) => &[],
+        Some(PlanKind::Fentry) => &[Probe::IoWriteExit],
+        // The return is attached first, so that no entry is left without its return.
+        Some(PlanKind::Kprobe) => &[Probe::IoWriteReturn, Probe::IoWriteEntry],
+    };
+    if !added.is_empty() && !btf.functions.iter().any(|f| f == "io_write") {
+        return Err(Refusal::NoFunction);
     }
+    plan.kind = forced.unwrap_or(plan.kind);
+    plan.probes.extend(added.iter().map(|&probe| Choice { probe, twin: Twin::Raw }));
+    Ok(plan)
 }
 
 fn tracepoint(facts: &Facts, btf: &BtfFacts) -> Result<Plan, Refusal> {
@@ -266,6 +303,20 @@ impl Plan {
         }
         plan.why = format!("reads by helper: {why}");
         plan
+    }
+
+    /// The same plan without the probes of functions, for a kernel that refuses them.
+    #[must_use]
+    pub fn without_functions(&self) -> Option<(Self, Vec<Probe>)> {
+        let removed: Vec<_> = self.probes.iter().map(|c| c.probe).filter(|p| p.is_function()).collect();
+        if removed.is_empty() {
+            return None;
+        }
+        let mut plan = self.clone();
+        plan.kind = PlanKind::Tracepoint;
+        plan.probes.retain(|c| !c.probe.is_function());
+        plan.why = format!("{}; the kernel refused the plan {}", plan.why, self.kind);
+        Some((plan, removed))
     }
 
     /// Adds the probes that follow a process tree.

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * The return of io_write, for what the tracepoints do not tell: the end of a write that succeeds without a CQE,
+ * and the file of a linked one. Other writes are not looked at.
+ */
+
+static __noinline int returned(struct io_kiocb *req, int ret)
+{
+	u64 key = (u64)req;
+	struct rw_write *held = bpf_map_lookup_elem(&pending, &key), rec;
+	struct file *file = BPF_CORE_READ(req, file);
+	struct io_rw *rw = (void *)req;
+	struct file_id id = {};
+
+	if (!held || !(held->flags & RW_F_CQE_SKIP) || held->user_data != BPF_CORE_READ(req, cqe.user_data))
+		return 0;
+	if (file && !file_identify(false, file, &id))
+		return 0;
+	if (file)
+		set_file(held, &id);
+	/* Not the end, or a failure or short write, whose CQE will be posted. */
+	if (ret || !(BPF_CORE_READ(req, flags) & cfg.req_cqe_skip))
+		return 0;
+	rec = *held;
+	if (!pending_take(key))
+		return 0;
+	rec.end = RW_END_SKIPPED;
+	rec.result = BPF_CORE_READ(req, cqe.res);
+	rec.ki_pos = BPF_CORE_READ(rw, kiocb.ki_pos);
+	rec.flags |= RW_F_KI_POS | RW_F_END_SEEN;
+	set_executor(false, &rec, task_of(false, req));
+	rec.end_ns = bpf_ktime_get_ns();
+	emit(&rec);
+	return 0;
+}
+
+SEC("fexit/io_write")
+int BPF_PROG(io_write_exit, struct io_kiocb *req, unsigned int issue_flags, int ret)
+{
+	return pending_count ? returned(req, ret) : 0;
+}
+
+/* A kretprobe does not see the arguments: they are kept by thread. */
+SEC("kprobe/io_write")
+int BPF_KPROBE(io_write_entry, struct io_kiocb *req)
+{
+	u64 thread = bpf_get_current_pid_tgid();
+
+	if (pending_count)
+		bpf_map_update_elem(&writing, &thread, &req, BPF_ANY);
+	return 0;
+}
+
+SEC("kretprobe/io_write")
+int BPF_KRETPROBE(io_write_return, int ret)
+{
+	u64 thread = bpf_get_current_pid_tgid(), *req;
+
+	if (!pending_count)
+		return 0;
+	req = bpf_map_lookup_elem(&writing, &thread);
+	if (!req)
+		return 0;
+	returned((void *)*req, ret);
+	bpf_map_delete_elem(&writing, &thread);
+	return 0;
+}
