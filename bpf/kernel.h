@@ -196,6 +196,7 @@ struct io_submit_link {
 };
 
 struct io_submit_state {
+	struct io_wq_work_node free_list;
 	struct io_wq_work_list compl_reqs;
 	struct io_submit_link link;
 };
@@ -215,6 +216,11 @@ struct io_file_table {
 
 struct io_sq_data {
 	struct task_struct *thread;
+};
+
+/* Requests freed by workers, before 6.10. */
+struct io_ring_ctx___6_9 {
+	struct io_wq_work_list locked_free_list;
 };
 
 struct io_ring_ctx {

@@ -75,11 +75,13 @@ static __noinline void vector_of_request(struct rw_write *rec, struct io_kiocb *
 	struct io_async_rw *rw = BPF_CORE_READ(req, async_data);
 	struct vector v = { .n = rec->iov_count };
 
-	if (!(BPF_CORE_READ(req, flags) & cfg.req_async_data)) {
+	/* Before 6.10 the array is copied when the request is issued. */
+	if (!bpf_core_field_exists(struct io_async_rw, iter) ||
+	    !(BPF_CORE_READ(req, flags) & cfg.req_async_data)) {
 		vector_of_user(rec);
 		return;
 	}
-	if (rec->opcode == IORING_OP_WRITEV_FIXED) {
+	if (bpf_core_field_exists(struct io_async_rw, vec) && rec->opcode == IORING_OP_WRITEV_FIXED) {
 		/* The copied segments end where the array ends. */
 		u32 room = BPF_CORE_READ(rw, vec.nr);
 

@@ -152,6 +152,7 @@ lost:
 
 struct overflow_walk {
 	struct io_wq_work_node *node;
+	struct io_ring_ctx *ctx;
 	struct io_kiocb *found;
 	u64 user_data;
 	s32 result;
@@ -181,11 +182,37 @@ static long overflow_step(u64 i, struct overflow_walk *w)
 	return 0;
 }
 
+static __always_inline bool overflowed(const struct overflow_walk *w, struct io_kiocb *req)
+{
+	return BPF_CORE_READ(req, ctx) == w->ctx && BPF_CORE_READ(req, cqe.user_data) == w->user_data &&
+	       BPF_CORE_READ(req, cqe.res) == w->result;
+}
+
+/* Before 6.10 a worker posts its completion itself, past the list: then all that are followed are looked at. */
+static long overflow_slot(u64 i, struct overflow_walk *w)
+{
+	u32 key = i;
+	struct slot *slot = bpf_map_lookup_elem(&slots, &key);
+
+	if (!slot || !slot->req || slot->user_data != w->user_data || !overflowed(w, (void *)slot->req))
+		return 0;
+	w->found = (void *)slot->req;
+	return 1;
+}
+
+static long overflow_pending(void *map, const u64 *key, const struct rw_write *rec, struct overflow_walk *w)
+{
+	if (rec->user_data != w->user_data || !overflowed(w, (void *)*key))
+		return 0;
+	w->found = (void *)*key;
+	return 1;
+}
+
 /* More than the largest CQ ring holds. */
 #define OVERFLOW_WALK_MAX 65536
 
 /*
- * The tracepoint does not name the request. It fires while the kernel goes through the ring's list of
+ * The tracepoint does not name the request. It mostly fires while the kernel goes through the ring's list of
  * completions, so the request is the first in that list with this user_data and result that has not ended.
  */
 static __always_inline int on_overflow(struct io_ring_ctx *ctx, u64 user_data, s32 result)
@@ -197,6 +224,12 @@ static __always_inline int on_overflow(struct io_ring_ctx *ctx, u64 user_data, s
 	};
 
 	bpf_loop(OVERFLOW_WALK_MAX, overflow_step, &w, 0);
+	if (!w.found) {
+		w.ctx = ctx;
+		bpf_loop(1 << SLOT_BITS, overflow_slot, &w, 0);
+	}
+	if (!w.found && pending_count)
+		bpf_for_each_map_elem(&pending, overflow_pending, &w, 0);
 	if (w.found)
 		finish(false, w.found, RW_END_OVERFLOW, result);
 	return 0;

@@ -7,6 +7,56 @@ static __always_inline bool still(const struct io_kiocb *req, const struct rw_wr
 	return (u64)BPF_CORE_READ(req, ctx) == rec->ctx && BPF_CORE_READ(req, cqe.user_data) == rec->user_data;
 }
 
+struct free_walk {
+	struct io_wq_work_node *node;
+	struct io_wq_work_node *wanted;
+	bool found;
+};
+
+static long free_step(u64 i, struct free_walk *w)
+{
+	struct io_wq_work_node *node = w->node;
+
+	if (!node)
+		return 1;
+	if (node == w->wanted) {
+		w->found = true;
+		return 1;
+	}
+	w->node = BPF_CORE_READ(node, next);
+	return 0;
+}
+
+/* A ring keeps a few hundred free requests; one that is not found is looked for again in the next sweep. */
+#define FREE_WALK_MAX 4096
+
+static __always_inline bool in_list(struct io_wq_work_node *first, struct io_kiocb *req)
+{
+	struct free_walk w = { .node = first };
+
+	w.wanted = (void *)req + bpf_core_field_offset(struct io_kiocb, comp_list);
+	bpf_loop(FREE_WALK_MAX, free_step, &w, 0);
+	return w.found;
+}
+
+/* Whether a request whose memory is still its own has ended, with no CQE to come. */
+static __noinline bool has_ended(struct io_kiocb *req)
+{
+	struct io_ring_ctx___6_9 *old = (void *)BPF_CORE_READ(req, ctx);
+	struct io_ring_ctx *ctx = BPF_CORE_READ(req, ctx);
+	u32 flags = BPF_CORE_READ(req, flags);
+
+	if (!(flags & cfg.req_cqe_skip))
+		return false;
+	/* From 6.10 on a write holds async data from its preparation to its end. */
+	if (bpf_core_field_exists(struct io_async_rw, iter))
+		return !(flags & cfg.req_async_data);
+	if (in_list(BPF_CORE_READ(ctx, submit_state.free_list.next), req))
+		return true;
+	return bpf_core_field_exists(struct io_ring_ctx___6_9, locked_free_list) &&
+	       in_list(BPF_CORE_READ(old, locked_free_list.first), req);
+}
+
 static __noinline void end_pending(u64 key, const struct rw_write *held, bool stopping)
 {
 	struct io_kiocb *req = (void *)key;
@@ -15,10 +65,7 @@ static __noinline void end_pending(u64 key, const struct rw_write *held, bool st
 	struct io_rw *rw;
 	struct file *file;
 	bool alive = still(req, &rec);
-	u32 flags = BPF_CORE_READ(req, flags);
-	/* The kernel drops the request's async data when it has ended with success. */
-	bool ended = rec.flags & RW_F_CQE_SKIP &&
-		     (!alive || (flags & cfg.req_cqe_skip && !(flags & cfg.req_async_data)));
+	bool ended = rec.flags & RW_F_CQE_SKIP && (!alive || has_ended(req));
 
 	if (!ended && !stopping)
 		return;
