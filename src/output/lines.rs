@@ -6,6 +6,8 @@ use super::Trouble;
 
 /// Bytes that are gathered before they are written.
 const ENOUGH: usize = 256 * 1024;
+/// Under load only whole pages are written: a file's cache takes them faster than parts.
+const PAGE: u64 = 4096;
 
 #[derive(Debug)]
 pub(super) struct Lines<W> {
@@ -13,26 +15,23 @@ pub(super) struct Lines<W> {
     buffer: Vec<u8>,
     /// Where each line ends, and whether its loss counts.
     ends: Vec<(usize, bool)>,
-    /// The output ends in the middle of a line.
+    /// The output ends in the middle of a line that will not be finished.
     torn: bool,
+    /// Bytes written so far.
+    position: u64,
 }
 
 impl<W: Write> Lines<W> {
     pub(super) fn new(writer: W) -> Self {
-        Self { writer, buffer: Vec::with_capacity(ENOUGH + 4096), ends: vec![], torn: false }
+        Self { writer, buffer: Vec::with_capacity(ENOUGH + 4096), ends: vec![], torn: false, position: 0 }
     }
 
     /// Where the text of the next event goes.
     pub(super) fn buffer(&mut self) -> &mut Vec<u8> {
-        if self.torn && self.buffer.is_empty() {
+        if std::mem::take(&mut self.torn) {
             self.buffer.push(b'\n');
         }
         &mut self.buffer
-    }
-
-    /// Whether nothing waits to be written.
-    pub(super) fn is_empty(&self) -> bool {
-        self.buffer.is_empty()
     }
 
     /// A line was appended to the buffer; `event`: its loss counts. Whether it is time to flush.
@@ -41,31 +40,46 @@ impl<W: Write> Lines<W> {
         self.buffer.len() >= ENOUGH
     }
 
+    /// Writes everything.
     pub(super) fn flush(&mut self) -> Result<(), Trouble> {
-        if self.buffer.is_empty() {
-            return Ok(());
-        }
+        self.write(self.buffer.len())
+    }
+
+    /// Writes up to the last whole page.
+    pub(super) fn spill(&mut self) -> Result<(), Trouble> {
+        let end = self.position + self.buffer.len() as u64;
+        let part = usize::try_from(end % PAGE).unwrap_or(0);
+        self.write(self.buffer.len().saturating_sub(part))
+    }
+
+    fn write(&mut self, length: usize) -> Result<(), Trouble> {
         let mut written = 0;
         let error = loop {
-            if written == self.buffer.len() {
-                break self.writer.flush().err();
+            if written == length {
+                break None;
             }
-            match self.writer.write(&self.buffer[written..]) {
+            match self.writer.write(&self.buffer[written..length]) {
                 Ok(0) => break Some(io::ErrorKind::WriteZero.into()),
                 Ok(n) => written += n,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => break Some(e),
             }
         };
-        let outcome = match error {
-            None => Ok(()),
-            Some(e) if e.kind() == io::ErrorKind::BrokenPipe => Err(Trouble::Closed),
-            Some(error) => Err(Trouble::Failed { events: self.unwritten(written), error }),
+        self.position += written as u64;
+        let Some(error) = error else {
+            self.buffer.drain(..written);
+            self.ends.retain(|&(end, _)| end > written);
+            self.ends.iter_mut().for_each(|(end, _)| *end -= written);
+            return Ok(());
         };
+        let lost = self.unwritten(written);
         self.torn = if written == 0 { self.torn } else { self.buffer[written - 1] != b'\n' };
         self.buffer.clear();
         self.ends.clear();
-        outcome
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Err(Trouble::Closed),
+            _ => Err(Trouble::Failed { events: lost, error }),
+        }
     }
 
     /// Events of which the end is not among the first `written` bytes.

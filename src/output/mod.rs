@@ -78,6 +78,8 @@ pub struct Sink {
     name: String,
     /// Events that this output missed and was not told of.
     owed: u64,
+    /// Of these, how many a line that waits to be written tells of.
+    telling: Option<u64>,
 }
 
 impl std::fmt::Debug for Sink {
@@ -102,7 +104,7 @@ impl Sink {
             Format::Json => Box::new(Json::default()),
             Format::Table => Box::new(Table::new(Style::detect(terminal))),
         };
-        Ok(Self { encode, lines: Lines::new(writer), name, owed: 0 })
+        Ok(Self { encode, lines: Lines::new(writer), name, owed: 0, telling: None })
     }
 
     /// Where it goes, fit for a message.
@@ -118,7 +120,12 @@ impl Sink {
     pub fn put(&mut self, event: &Event) -> Result<(), Trouble> {
         self.tell();
         self.encode.encode(event, self.lines.buffer());
-        if self.lines.added(matches!(event.data, Data::IoWrite(_))) { self.flush() } else { Ok(()) }
+        if self.lines.added(matches!(event.data, Data::IoWrite(_))) {
+            let outcome = self.lines.spill();
+            self.settle(outcome)
+        } else {
+            Ok(())
+        }
     }
 
     /// Writes what was taken.
@@ -127,9 +134,16 @@ impl Sink {
     /// The output is closed or cannot be written.
     pub fn flush(&mut self) -> Result<(), Trouble> {
         let outcome = self.lines.flush();
+        self.settle(outcome)
+    }
+
+    fn settle(&mut self, outcome: Result<(), Trouble>) -> Result<(), Trouble> {
         match &outcome {
-            Ok(()) => self.owed = 0,
-            Err(Trouble::Failed { events, .. }) => self.owed += events,
+            Ok(()) => self.owed = self.telling.take().map_or(self.owed, |told| self.owed - told),
+            Err(Trouble::Failed { events, .. }) => {
+                self.owed += events;
+                self.telling = None;
+            }
             Err(Trouble::Closed) => {}
         }
         outcome
@@ -147,7 +161,8 @@ impl Sink {
 
     /// An output that works again begins with what it missed.
     fn tell(&mut self) {
-        if self.owed > 0 && self.lines.is_empty() {
+        if self.owed > 0 && self.telling.is_none() {
+            self.telling = Some(self.owed);
             let lost = EventsLost { count: self.owed, cause: LossCause::Output };
             let event = Event { timestamp: Clock::wall(), data: Data::EventsLost(lost), process: None };
             self.encode.encode(&event, self.lines.buffer());
