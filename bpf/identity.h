@@ -3,8 +3,9 @@
 #ifndef RINGWATCH_IDENTITY_H
 #define RINGWATCH_IDENTITY_H
 
+/* Kept in a map, where a typed pointer would become a number: the task is passed beside it. */
 struct who {
-	struct task_struct *task;
+	u64 task;
 	u64 task_id;
 	u64 comm[2];
 	u32 tgid;
@@ -12,6 +13,40 @@ struct who {
 	u32 uid;
 	u32 flags;
 };
+
+/* What a program works on, in a map: the stack holds 512 bytes for a program and all that it calls. */
+struct work {
+	u32 busy;
+	u32 pad;
+	struct rw_write rec;
+	struct who who;
+	struct file_id id;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, NEST);
+	__type(key, u32);
+	__type(value, struct work);
+} works SEC(".maps");
+
+static __always_inline struct work *work_get(void)
+{
+	for (u32 i = 0; i < NEST; i++) {
+		u32 key = i;
+		struct work *w = bpf_map_lookup_elem(&works, &key);
+
+		if (w && !__sync_val_compare_and_swap(&w->busy, 0, 1))
+			return w;
+	}
+	count(RW_LOST_SCRATCH);
+	return NULL;
+}
+
+static __always_inline void work_put(struct work *w)
+{
+	w->busy = 0;
+}
 
 /* The task that called io_uring_enter, or the poll thread of an SQPOLL ring. */
 static __always_inline struct task_struct *task_of(const bool typed, struct io_kiocb *req)
@@ -39,26 +74,25 @@ static __always_inline u32 creator_from_name(const char *comm)
 	return tid;
 }
 
-static __always_inline void sqpoll_creator(const bool typed, struct io_ring_ctx *ctx, struct who *who)
+/* Puts the ring's creator in the place of the poll thread. */
+static __noinline void sqpoll_creator(struct who *who, struct io_ring_ctx *ctx)
 {
 	u64 key = (u64)ctx;
 	struct creator *c = bpf_map_lookup_elem(&creators, &key);
-	struct task_struct *task = who->task;
-	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
+	struct task_struct *task = (void *)who->task, *leader = BPF_CORE_READ(task, group_leader);
 	u32 tid;
 
 	who->flags |= RW_F_SQPOLL;
+	who->task = (u64)leader;
 	if (c && c->tgid == who->tgid) {
 		who->tid = c->tid;
 		who->comm[0] = c->comm[0];
 		who->comm[1] = c->comm[1];
-		who->task = CAST(typed, leader, struct task_struct);
 		return;
 	}
 	who->flags |= RW_F_CREATOR_NAME;
 	tid = creator_from_name((const char *)who->comm);
 	who->tid = tid ?: who->tgid;
-	who->task = CAST(typed, leader, struct task_struct);
 	bpf_probe_read_kernel(who->comm, RW_COMM_LEN, &leader->comm);
 }
 
@@ -86,12 +120,12 @@ static __always_inline u32 mnt_ns_of(const bool typed, struct task_struct *task)
 	return RD(typed, mnt, ns.inum);
 }
 
-static __always_inline bool who_is(const bool typed, struct task_struct *task, struct io_ring_ctx *ctx,
-				   struct who *who)
+static __always_inline bool who_is_body(const bool typed, struct task_struct *task, struct io_ring_ctx *ctx,
+					struct who *who)
 {
 	if (!task)
 		return false;
-	who->task = task;
+	who->task = (u64)task;
 	who->flags = 0;
 	who->tgid = RD(typed, task, tgid);
 	who->tid = RD(typed, task, pid);
@@ -103,14 +137,26 @@ static __always_inline bool who_is(const bool typed, struct task_struct *task, s
 		bpf_probe_read_kernel(who->comm, RW_COMM_LEN, &task->comm);
 	}
 	if (RD(typed, ctx, flags) & IORING_SETUP_SQPOLL)
-		sqpoll_creator(typed, ctx, who);
+		sqpoll_creator(who, ctx);
 	return true;
+}
+
+/* The raw forms are functions of their own, for the sake of the stack. */
+static __noinline bool who_is_raw(struct task_struct *task, struct io_ring_ctx *ctx, struct who *who)
+{
+	return who_is_body(false, task, ctx, who);
+}
+
+static __always_inline bool who_is(const bool typed, struct task_struct *task, struct io_ring_ctx *ctx,
+				   struct who *who)
+{
+	return typed ? who_is_body(true, task, ctx, who) : who_is_raw(task, ctx, who);
 }
 
 /* Changes with exec, a new name, setuid, a new mount namespace and a move to another cgroup. */
 static __always_inline u64 task_hash(const bool typed, const struct who *who)
 {
-	struct task_struct *task = who->task;
+	struct task_struct *task = CAST(typed, who->task, struct task_struct);
 	u64 h = cfg.key;
 
 	h += (who->tid ^ cfg.key) * 0x9e3779b97f4a7c15ULL;
@@ -124,6 +170,11 @@ static __always_inline u64 task_hash(const bool typed, const struct who *who)
 	return mix(h, who->tgid);
 }
 
+static __noinline u64 task_hash_raw(const struct who *who)
+{
+	return task_hash(false, who);
+}
+
 static __always_inline u32 pid_in_ns(struct task_struct *task, u32 *ns)
 {
 	struct pid *pid = BPF_CORE_READ(task, thread_pid);
@@ -135,34 +186,37 @@ static __always_inline u32 pid_in_ns(struct task_struct *task, u32 *ns)
 	return BPF_CORE_READ(at, nr);
 }
 
-__noinline int task_send(const struct who *who)
+__noinline int task_send(struct work *w)
 {
 	struct task_struct *current = (void *)bpf_get_current_task(), *task, *leader;
 	u32 at_epoch = epoch, index, size = 0, ns;
-	struct file_id exe_id = {};
 	struct mm_struct *mm;
 	struct scratch *s;
+	struct who *who;
 	struct file *exe;
 	u64 start, end;
 	long sent;
 
-	if (!who)
+	if (!w)
 		return 0;
+	who = &w->who;
 	task = (void *)who->task;
 	leader = BPF_CORE_READ(task, group_leader);
 	mm = BPF_CORE_READ(task, mm);
 	exe = BPF_CORE_READ(mm, exe_file);
-	if (exe && !file_identify(false, exe, &exe_id))
+	w->id.flags = 0;
+	w->id.path_id = 0;
+	if (exe && !file_identify(false, exe, &w->id))
 		return 0;
 	s = scratch_get(&index);
 	if (!s)
 		return 0;
 	s->task.type = RW_TASK;
-	s->task.flags = who->flags | (exe_id.flags & (RW_F_FILE | RW_F_DELETED));
+	s->task.flags = who->flags | (w->id.flags & (RW_F_FILE | RW_F_DELETED));
 	s->task.task_id = who->task_id;
 	s->task.start_boottime = BPF_CORE_READ(task, start_boottime);
 	s->task.cgroup_id = cgroup_of(false, task);
-	s->task.exe_path_id = exe_id.path_id;
+	s->task.exe_path_id = w->id.path_id;
 	s->task.tgid = who->tgid;
 	s->task.tid = who->tid;
 	s->task.ns_tgid = pid_in_ns(leader, &ns);
@@ -184,7 +238,7 @@ __noinline int task_send(const struct who *who)
 		size = RW_CMDLINE_MAX;
 	s->task.size = size;
 	sent = bpf_ringbuf_output(&events, s, RW_DATA_OFFSET + size, BPF_RB_NO_WAKEUP);
-	scratch_put();
+	scratch_put(s);
 	if (sent)
 		return 0;
 	mark_seen(who->task_id, at_epoch);
@@ -192,12 +246,12 @@ __noinline int task_send(const struct who *who)
 }
 
 /* False: the task's record was needed and could not be sent. */
-static __always_inline bool task_identify(const bool typed, struct who *who)
+static __always_inline bool task_identify(const bool typed, struct work *w)
 {
-	who->task_id = task_hash(typed, who);
-	if (already_seen(who->task_id))
+	w->who.task_id = typed ? task_hash(true, &w->who) : task_hash_raw(&w->who);
+	if (already_seen(w->who.task_id))
 		return true;
-	return task_send(who);
+	return task_send(w);
 }
 
 #endif

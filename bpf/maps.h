@@ -6,7 +6,8 @@ enum {
 	SLOT_BITS = 14,
 	SEEN_BITS = 14,
 	PENDING_MAX = 65536,
-	SCRATCH_NEST = 4,
+	/* Tasks of one CPU that may be inside a program at the same time: newer kernels can preempt them there. */
+	NEST = 4,
 };
 
 /* What only the submission tells of a request; completion reads the rest from the request itself. */
@@ -32,6 +33,7 @@ struct scratch {
 	};
 	/* A name or command line may start at the last byte of RW_DATA_MAX. */
 	u8 data[RW_DATA_MAX + RW_CMDLINE_MAX];
+	u32 busy;
 };
 
 _Static_assert(__builtin_offsetof(struct scratch, data) == RW_DATA_OFFSET, "the wire contract");
@@ -88,20 +90,13 @@ struct {
 	__type(value, u8);
 } tree SEC(".maps");
 
-/* SCRATCH_NEST buffers for each CPU; user space sets the size. */
+/* NEST buffers for each CPU; user space sets the size. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, SCRATCH_NEST);
+	__uint(max_entries, NEST);
 	__type(key, u32);
 	__type(value, struct scratch);
 } scratches SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, u32);
-} scratch_nest SEC(".maps");
 
 /* Requests inside io_write, by the thread that executes it; see probes/io_write.bpf.c. */
 struct {

@@ -42,29 +42,25 @@ static __always_inline void mark_seen(u64 id, u32 at_epoch)
 	bpf_map_update_elem(&seen, &i, &held, BPF_ANY);
 }
 
-/* Nested use on one CPU: a task that is preempted while it fills its buffer must not share it. */
 static __always_inline struct scratch *scratch_get(u32 *index)
 {
-	u32 zero = 0, level;
-	u32 *nest = bpf_map_lookup_elem(&scratch_nest, &zero);
+	u32 first = bpf_get_smp_processor_id() * NEST;
 
-	if (!nest || *nest >= SCRATCH_NEST) {
-		count(RW_LOST_SCRATCH);
-		return NULL;
+	for (u32 i = 0; i < NEST; i++) {
+		struct scratch *s;
+
+		*index = first + i;
+		s = bpf_map_lookup_elem(&scratches, index);
+		if (s && !__sync_val_compare_and_swap(&s->busy, 0, 1))
+			return s;
 	}
-	level = *nest;
-	*nest = level + 1;
-	*index = bpf_get_smp_processor_id() * SCRATCH_NEST + level;
-	return bpf_map_lookup_elem(&scratches, index);
+	count(RW_LOST_SCRATCH);
+	return NULL;
 }
 
-static __always_inline void scratch_put(void)
+static __always_inline void scratch_put(struct scratch *s)
 {
-	u32 zero = 0;
-	u32 *nest = bpf_map_lookup_elem(&scratch_nest, &zero);
-
-	if (nest && *nest)
-		*nest -= 1;
+	s->busy = 0;
 }
 
 static __always_inline struct mount *mount_of(struct vfsmount *mnt)
@@ -185,7 +181,7 @@ __noinline int path_send(const struct file_id *id)
 	s->path.inode = id->inode;
 	s->path.mode = id->mode;
 	sent = bpf_ringbuf_output(&events, s, RW_DATA_OFFSET + size, BPF_RB_NO_WAKEUP);
-	scratch_put();
+	scratch_put(s);
 	if (sent)
 		return 0;
 	/* After a rename during the walk the string may be of either name: the next write sends it again. */

@@ -92,15 +92,6 @@ static __always_inline struct file *file_of_index(struct io_ring_ctx *ctx, s32 i
 	return (struct file *)(ptr & ~FILE_PTR_FLAGS);
 }
 
-static __noinline bool file_by_number(struct rw_write *rec, struct task_struct *task, struct io_ring_ctx *ctx,
-				      struct file_id *id)
-{
-	struct file *file =
-		rec->flags & RW_F_FIXED_FILE ? file_of_index(ctx, rec->fd) : file_of_fd(task, rec->fd);
-
-	return !file || file_identify(false, file, id);
-}
-
 static __always_inline void set_file(struct rw_write *rec, const struct file_id *id)
 {
 	rec->flags = (rec->flags & ~(RW_F_FILE | RW_F_DELETED | RW_F_NO_POS | RW_F_APPEND)) | id->flags;
@@ -110,6 +101,32 @@ static __always_inline void set_file(struct rw_write *rec, const struct file_id 
 	rec->inode = id->inode;
 	rec->dev = id->dev;
 	rec->mode = id->mode;
+}
+
+/* The record's file is unknown until set_file(). */
+static __always_inline void clear_file(struct rw_write *rec)
+{
+	const struct file_id none = {};
+
+	set_file(rec, &none);
+}
+
+/* False: its path could not be sent, and the write counts as lost. */
+static __always_inline bool take_file(const bool typed, struct work *w, struct file *file)
+{
+	if (!file_identify(typed, file, &w->id))
+		return false;
+	set_file(&w->rec, &w->id);
+	return true;
+}
+
+/* By the number in the request, where the request itself does not hold its file; no such file is no failure. */
+static __noinline bool take_file_by_number(struct work *w, struct task_struct *task, struct io_ring_ctx *ctx)
+{
+	s32 fd = w->rec.fd;
+	struct file *file = w->rec.flags & RW_F_FIXED_FILE ? file_of_index(ctx, fd) : file_of_fd(task, fd);
+
+	return !file || take_file(false, w, file);
 }
 
 /* What the request itself tells, at submission and at the end alike. */
@@ -187,32 +204,39 @@ static __always_inline void slot_to_record(struct rw_write *rec, const struct sl
 /* `req`'s memory serves a new request: whatever is still held of an old one ended without being told. */
 static __noinline void recycled_slot(struct slot *slot, u64 req)
 {
-	struct rw_write rec;
+	struct work *w = work_get();
 
-	slot_to_record(&rec, slot);
+	if (!w)
+		return;
+	slot_to_record(&w->rec, slot);
 	if (slot_take(slot, req))
-		emit_untold(&rec, RW_END_UNSEEN);
+		emit_untold(&w->rec, RW_END_UNSEEN);
+	work_put(w);
 }
 
 static __noinline void recycled_pending(u64 req, struct io_ring_ctx *ctx)
 {
-	struct rw_write *held = bpf_map_lookup_elem(&pending, &req), rec;
-	struct file_id id = {};
+	struct rw_write *held = bpf_map_lookup_elem(&pending, &req), *rec;
+	struct work *w;
+	bool sent = true;
 
 	if (!held)
 		return;
-	rec = *held;
-	if (!pending_take(req))
+	w = work_get();
+	if (!w)
 		return;
-	/* A link before it may have filled the ring's slot after the submission. */
-	if (!(rec.flags & RW_F_FILE) && rec.flags & RW_F_FIXED_FILE && rec.ctx == (u64)ctx) {
-		if (!file_by_number(&rec, NULL, ctx, &id)) {
+	rec = &w->rec;
+	*rec = *held;
+	if (pending_take(req)) {
+		/* A link before it may have filled the ring's slot after the submission. */
+		if (!(rec->flags & RW_F_FILE) && rec->flags & RW_F_FIXED_FILE && rec->ctx == (u64)ctx)
+			sent = take_file_by_number(w, NULL, ctx);
+		if (sent)
+			emit_untold(rec, rec->flags & RW_F_CQE_SKIP ? RW_END_SKIPPED : RW_END_UNSEEN);
+		else
 			count(RW_LOST_RING_FULL);
-			return;
-		}
-		set_file(&rec, &id);
 	}
-	emit_untold(&rec, rec.flags & RW_F_CQE_SKIP ? RW_END_SKIPPED : RW_END_UNSEEN);
+	work_put(w);
 }
 
 static __always_inline void recycled(struct slot *slot, struct io_kiocb *req, struct io_ring_ctx *ctx)

@@ -25,6 +25,11 @@ static __always_inline void set_executor(const bool typed, struct rw_write *rec,
 	}
 }
 
+static __noinline void set_executor_raw(struct rw_write *rec, struct task_struct *submitter)
+{
+	set_executor(false, rec, submitter);
+}
+
 /* Takes what was kept at submission. False: nothing was. */
 static __always_inline bool take(const bool typed, struct rw_write *rec, struct io_kiocb *req, u8 opcode)
 {
@@ -64,21 +69,23 @@ static __always_inline bool take(const bool typed, struct rw_write *rec, struct 
 }
 
 /* A request that was submitted before the programs were attached, or while the table of requests was full. */
-static __always_inline bool take_unseen(const bool typed, struct rw_write *rec, struct io_kiocb *req, u8 opcode,
-					s32 result, struct who *who)
+static __always_inline bool take_unseen(const bool typed, struct work *w, struct io_kiocb *req, u8 opcode,
+					s32 result)
 {
-	if (!follow(who))
+	struct rw_write *rec = &w->rec;
+
+	if (!follow(&w->who))
 		return false;
 	set_request(typed, rec, req, opcode);
-	rec->flags = who->flags;
+	rec->flags = w->who.flags;
 	if (RD(typed, req, flags) & cfg.req_fixed_file)
 		rec->flags |= RW_F_FIXED_FILE;
 	rec->submit_ns = 0;
 	rec->task_id = 0;
 	rec->asked_pos = -1;
 	rec->fd = -1;
-	rec->tid = who->tid;
-	rec->tgid = who->tgid;
+	rec->tid = w->who.tid;
+	rec->tgid = w->who.tgid;
 	if (is_vectored(opcode)) {
 		/* The segments are gone: what was written is the least that was asked for. */
 		rec->iov_count = rec->len;
@@ -88,66 +95,95 @@ static __always_inline bool take_unseen(const bool typed, struct rw_write *rec, 
 	return true;
 }
 
-static __always_inline int finish(const bool typed, struct io_kiocb *req, u8 end, s32 result)
+/* The file at the end of the request. False: its path could not be sent. */
+static __always_inline bool end_file(const bool typed, struct work *w, struct io_kiocb *req,
+				     struct task_struct *task, s32 result)
+{
+	struct io_rw *rw = CAST(typed, req, struct io_rw);
+	struct rw_write *rec = &w->rec;
+	struct file *file;
+
+	if (rec->flags & RW_F_PREP_FAILED) {
+		/* The file, if any, was found at the failure; the request holds what an earlier one left. */
+		rec->ki_pos = rec->asked_pos;
+		return true;
+	}
+	rec->ki_pos = RD(typed, rw, kiocb.ki_pos);
+	rec->flags |= RW_F_KI_POS;
+	file = RD(typed, req, file);
+	if (file)
+		return take_file(typed, w, file);
+	clear_file(rec);
+	/* Never issued: cancelled, or the descriptor was bad. */
+	if (!(rec->flags & RW_F_SUBMIT) || result == -EBADF)
+		return true;
+	return take_file_by_number(w, task, (void *)rec->ctx);
+}
+
+static __always_inline void finish(const bool typed, struct io_kiocb *req, u8 opcode, u8 end, s32 result,
+				   struct work *w)
+{
+	struct task_struct *task = task_of(typed, req);
+	bool held = take(typed, &w->rec, req, opcode);
+	struct rw_write *rec = &w->rec;
+
+	if (!held || !rec->task_id) {
+		if (!who_is(typed, task, RD(typed, req, ctx), &w->who))
+			return;
+		if (!held && !take_unseen(typed, w, req, opcode, result))
+			return;
+		if (!task_identify(typed, w))
+			goto lost;
+		rec->task_id = w->who.task_id;
+	}
+	rec->result = result;
+	rec->end = end;
+	__builtin_memset(rec->pad, 0, sizeof(rec->pad));
+	if (typed)
+		set_executor(true, rec, task);
+	else
+		set_executor_raw(rec, task);
+	if (!end_file(typed, w, req, task, result))
+		goto lost;
+	rec->end_ns = bpf_ktime_get_ns();
+	rec->flags |= RW_F_END_SEEN;
+	emit(rec);
+	return;
+lost:
+	count(RW_LOST_RING_FULL);
+}
+
+/* No room to work: the write is lost, and what was kept of it must not be joined to another. */
+static __noinline void drop(struct slot *slot, u64 req)
+{
+	bool held = slot && slot->req == req && slot_take(slot, req);
+
+	if (!held && pending_count)
+		held = pending_take(req);
+	if (held)
+		count(RW_LOST_RING_FULL);
+}
+
+static __always_inline int end(const bool typed, struct io_kiocb *req, u8 how, s32 result)
 {
 	u8 opcode = RD(typed, req, opcode);
-	struct io_ring_ctx *ctx;
-	struct task_struct *task;
-	struct file_id id = {};
-	struct rw_write rec;
-	struct file *file;
-	struct io_rw *rw;
-	struct who who;
-	bool held;
+	struct work *w;
 
 	if (!is_write(opcode))
 		return 0;
-	held = take(typed, &rec, req, opcode);
-	ctx = RD(typed, req, ctx);
-	task = task_of(typed, req);
-	if (!held || !rec.task_id) {
-		if (!who_is(typed, task, ctx, &who))
-			return 0;
-		if (!held && !take_unseen(typed, &rec, req, opcode, result, &who))
-			return 0;
-		if (!task_identify(typed, &who))
-			goto lost;
-		rec.task_id = who.task_id;
+	w = work_get();
+	if (!w) {
+		drop(slot_of(req), (u64)req);
+		return 0;
 	}
-	rec.result = result;
-	rec.end = end;
-	__builtin_memset(rec.pad, 0, sizeof(rec.pad));
-	set_executor(typed, &rec, task);
+	finish(typed, req, opcode, how, result, w);
+	work_put(w);
+	return 0;
+}
 
-	file = RD(typed, req, file);
-	if (rec.flags & RW_F_PREP_FAILED) {
-		/* The file, if any, was found at the failure; the request holds what an earlier one left. */
-		rec.ki_pos = rec.asked_pos;
-	} else {
-		rw = CAST(typed, req, struct io_rw);
-		rec.ki_pos = RD(typed, rw, kiocb.ki_pos);
-		rec.flags |= RW_F_KI_POS;
-		if (file) {
-			if (!file_identify(typed, file, &id))
-				goto lost;
-			set_file(&rec, &id);
-		} else {
-			set_file(&rec, &id);
-			/* Never issued: cancelled, or the descriptor was bad. */
-			if (rec.flags & RW_F_SUBMIT && result != -EBADF) {
-				if (!file_by_number(&rec, task, ctx, &id))
-					goto lost;
-				set_file(&rec, &id);
-			}
-		}
-	}
-	rec.end_ns = bpf_ktime_get_ns();
-	rec.flags |= RW_F_END_SEEN;
-	emit(&rec);
-	return 0;
-lost:
-	count(RW_LOST_RING_FULL);
-	return 0;
+static __noinline int end_raw(struct io_kiocb *req, u8 how, s32 result)
+{
+	return end(false, req, how, result);
 }
 
 struct overflow_walk {
@@ -231,7 +267,7 @@ static __always_inline int on_overflow(struct io_ring_ctx *ctx, u64 user_data, s
 	if (!w.found && pending_count)
 		bpf_for_each_map_elem(&pending, overflow_pending, &w, 0);
 	if (w.found)
-		finish(false, w.found, RW_END_OVERFLOW, result);
+		end_raw(w.found, RW_END_OVERFLOW, result);
 	return 0;
 }
 
@@ -240,8 +276,8 @@ static __always_inline int on_fail_link(struct io_kiocb *req, struct io_kiocb *l
 {
 	if (!(BPF_CORE_READ(req, flags) & cfg.req_skip_link_cqes))
 		return 0;
-	return finish(false, link, RW_END_LINK,
-		      BPF_CORE_READ(link, flags) & cfg.req_fail ? BPF_CORE_READ(link, cqe.res) : -ECANCELED);
+	return end_raw(link, RW_END_LINK,
+		       BPF_CORE_READ(link, flags) & cfg.req_fail ? BPF_CORE_READ(link, cqe.res) : -ECANCELED);
 }
 
 static __always_inline int on_complete(const bool typed, void *request)
@@ -251,7 +287,9 @@ static __always_inline int on_complete(const bool typed, void *request)
 	/* Auxiliary CQEs carry no request. */
 	if (!request)
 		return 0;
-	return finish(typed, req, RW_END_CQE, RD(typed, req, cqe.res));
+	if (typed)
+		return end(typed, req, RW_END_CQE, RD(typed, req, cqe.res));
+	return end_raw(req, RW_END_CQE, BPF_CORE_READ(req, cqe.res));
 }
 
 SEC("tp_btf/io_uring_complete")

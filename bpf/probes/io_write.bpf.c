@@ -7,30 +7,36 @@
 static __noinline int returned(struct io_kiocb *req, int ret)
 {
 	u64 key = (u64)req;
-	struct rw_write *held = bpf_map_lookup_elem(&pending, &key), rec;
+	struct rw_write *held = bpf_map_lookup_elem(&pending, &key), *rec;
 	struct file *file = BPF_CORE_READ(req, file);
 	struct io_rw *rw = (void *)req;
-	struct file_id id = {};
+	struct work *w;
 
 	if (!held || !(held->flags & RW_F_CQE_SKIP) || held->user_data != BPF_CORE_READ(req, cqe.user_data))
 		return 0;
-	if (file && !file_identify(false, file, &id))
+	/* Without room to work or to send the path it is found later. */
+	w = work_get();
+	if (!w)
 		return 0;
-	if (file)
-		set_file(held, &id);
+	if (!file || !file_identify(false, file, &w->id))
+		goto out;
+	set_file(held, &w->id);
 	/* Not the end, or a failure or short write, whose CQE will be posted. */
 	if (ret || !(BPF_CORE_READ(req, flags) & cfg.req_cqe_skip))
-		return 0;
-	rec = *held;
+		goto out;
+	rec = &w->rec;
+	*rec = *held;
 	if (!pending_take(key))
-		return 0;
-	rec.end = RW_END_SKIPPED;
-	rec.result = BPF_CORE_READ(req, cqe.res);
-	rec.ki_pos = BPF_CORE_READ(rw, kiocb.ki_pos);
-	rec.flags |= RW_F_KI_POS | RW_F_END_SEEN;
-	set_executor(false, &rec, task_of(false, req));
-	rec.end_ns = bpf_ktime_get_ns();
-	emit(&rec);
+		goto out;
+	rec->end = RW_END_SKIPPED;
+	rec->result = BPF_CORE_READ(req, cqe.res);
+	rec->ki_pos = BPF_CORE_READ(rw, kiocb.ki_pos);
+	rec->flags |= RW_F_KI_POS | RW_F_END_SEEN;
+	set_executor_raw(rec, task_of(false, req));
+	rec->end_ns = bpf_ktime_get_ns();
+	emit(rec);
+out:
+	work_put(w);
 	return 0;
 }
 

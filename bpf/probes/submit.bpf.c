@@ -2,14 +2,74 @@
 /* A request was accepted (submit_req; before 6.4 submit_sqe), refused (req_failed), or handed to io-wq. */
 
 static __always_inline bool submitter(const bool typed, struct io_kiocb *req, struct io_ring_ctx *ctx,
-				      struct who *who)
+				      struct work *w)
 {
-	if (!who_is(typed, task_of(typed, req), ctx, who) || !follow(who))
+	if (!who_is(typed, task_of(typed, req), ctx, &w->who) || !follow(&w->who))
 		return false;
 	/* Not sent now: the end of the write tries again. */
-	if (!task_identify(typed, who))
-		who->task_id = 0;
+	if (!task_identify(typed, w))
+		w->who.task_id = 0;
 	return true;
+}
+
+static __always_inline void set_submitter(struct rw_write *rec, const struct who *who)
+{
+	rec->task_id = who->task_id;
+	rec->tgid = who->tgid;
+	rec->tid = who->tid;
+}
+
+static __always_inline void submitted(const bool typed, struct io_kiocb *req, struct io_ring_ctx *ctx,
+				      u8 opcode, struct slot *slot, struct work *w)
+{
+	struct io_rw *rw = CAST(typed, req, struct io_rw);
+	struct rw_write *rec = &w->rec;
+	struct io_kiocb *head;
+	u32 req_flags;
+
+	if (!submitter(typed, req, ctx, w))
+		return;
+	req_flags = RD(typed, req, flags);
+	set_request(typed, rec, req, opcode);
+	rec->flags = RW_F_SUBMIT | w->who.flags;
+	if (req_flags & cfg.req_fixed_file)
+		rec->flags |= RW_F_FIXED_FILE;
+	rec->asked_pos = RD(typed, rw, kiocb.ki_pos);
+	rec->fd = RD(typed, req, cqe.fd);
+	rec->submit_ns = bpf_ktime_get_ns();
+	if (is_vectored(opcode)) {
+		rec->iov_count = rec->len;
+		vector_of_request(rec, req);
+	}
+
+	if (!(req_flags & cfg.req_cqe_skip) && !slot->req &&
+	    !__sync_val_compare_and_swap(&slot->req, 0, (u64)req)) {
+		slot->user_data = rec->user_data;
+		slot->submit_ns = rec->submit_ns;
+		slot->task_id = w->who.task_id;
+		slot->pos = rec->asked_pos;
+		slot->buf = rec->buf;
+		slot->len = rec->len;
+		slot->fd = rec->fd;
+		slot->tid = w->who.tid;
+		slot->flags = rec->flags | (u32)opcode << OPCODE_SHIFT;
+		return;
+	}
+
+	clear_end(rec);
+	clear_file(rec);
+	set_submitter(rec, &w->who);
+	if (req_flags & cfg.req_cqe_skip) {
+		/* No CQE, so no completion: what is known of the file must be known now. */
+		rec->flags |= RW_F_CQE_SKIP;
+		head = RD(typed, ctx, submit_state.link.head);
+		if (head)
+			rec->flags |= RW_F_FOLLOWER;
+		/* What a link before it puts into the ring's slot is not there yet. */
+		if (!head || !(rec->flags & RW_F_FIXED_FILE))
+			take_file_by_number(w, task_of(false, req), ctx);
+	}
+	pending_put((u64)req, rec);
 }
 
 static __always_inline int on_submit(const bool typed, struct io_kiocb *req)
@@ -17,65 +77,52 @@ static __always_inline int on_submit(const bool typed, struct io_kiocb *req)
 	struct slot *slot = slot_of(req);
 	u8 opcode = RD(typed, req, opcode);
 	struct io_ring_ctx *ctx = RD(typed, req, ctx);
-	struct io_kiocb *head;
-	struct file_id id = {};
-	struct rw_write rec;
-	struct io_rw *rw;
-	struct who who;
-	u32 req_flags;
+	struct work *w;
 
 	if (!slot)
 		return 0;
 	recycled(slot, req, ctx);
-	if (!is_write(opcode) || !submitter(typed, req, ctx, &who))
+	if (!is_write(opcode))
 		return 0;
-
-	rw = CAST(typed, req, struct io_rw);
-	req_flags = RD(typed, req, flags);
-	set_request(typed, &rec, req, opcode);
-	rec.flags = RW_F_SUBMIT | who.flags;
-	if (req_flags & cfg.req_fixed_file)
-		rec.flags |= RW_F_FIXED_FILE;
-	rec.asked_pos = RD(typed, rw, kiocb.ki_pos);
-	rec.fd = RD(typed, req, cqe.fd);
-	rec.submit_ns = bpf_ktime_get_ns();
-	if (is_vectored(opcode)) {
-		rec.iov_count = rec.len;
-		vector_of_request(&rec, req);
-	}
-
-	if (!(req_flags & cfg.req_cqe_skip) && !slot->req &&
-	    !__sync_val_compare_and_swap(&slot->req, 0, (u64)req)) {
-		slot->user_data = rec.user_data;
-		slot->submit_ns = rec.submit_ns;
-		slot->task_id = who.task_id;
-		slot->pos = rec.asked_pos;
-		slot->buf = rec.buf;
-		slot->len = rec.len;
-		slot->fd = rec.fd;
-		slot->tid = who.tid;
-		slot->flags = rec.flags | (u32)opcode << OPCODE_SHIFT;
+	w = work_get();
+	if (!w)
 		return 0;
-	}
-
-	clear_end(&rec);
-	rec.task_id = who.task_id;
-	rec.tgid = who.tgid;
-	rec.tid = who.tid;
-	set_file(&rec, &id);
-	if (req_flags & cfg.req_cqe_skip) {
-		/* No CQE, so no completion: what is known of the file must be known now. */
-		rec.flags |= RW_F_CQE_SKIP;
-		head = RD(typed, ctx, submit_state.link.head);
-		/* What a link before it puts into the ring's slot is not there yet. */
-		if (head)
-			rec.flags |= RW_F_FOLLOWER;
-		if ((!head || !(rec.flags & RW_F_FIXED_FILE)) &&
-		    file_by_number(&rec, task_of(false, req), ctx, &id))
-			set_file(&rec, &id);
-	}
-	pending_put((u64)req, &rec);
+	submitted(typed, req, ctx, opcode, slot, w);
+	work_put(w);
 	return 0;
+}
+
+static __always_inline void failed(const bool typed, const struct io_uring_sqe *sqe, struct io_kiocb *req,
+				   struct io_ring_ctx *ctx, u8 opcode, struct work *w)
+{
+	struct rw_write *rec = &w->rec;
+
+	if (!submitter(typed, req, ctx, w))
+		return;
+	/* The request holds what an earlier one left: only the SQE can tell. */
+	clear_end(rec);
+	rec->type = RW_WRITE;
+	rec->flags = RW_F_SUBMIT | RW_F_PREP_FAILED | w->who.flags;
+	if (RD(typed, sqe, flags) & IOSQE_FIXED_FILE)
+		rec->flags |= RW_F_FIXED_FILE;
+	rec->opcode = opcode;
+	rec->submit_ns = bpf_ktime_get_ns();
+	set_submitter(rec, &w->who);
+	rec->ctx = (u64)ctx;
+	rec->user_data = RD(typed, req, cqe.user_data);
+	rec->asked_pos = RD(typed, sqe, off);
+	rec->buf = RD(typed, sqe, addr);
+	rec->len = RD(typed, sqe, len);
+	rec->fd = RD(typed, sqe, fd);
+	rec->rw_flags = RD(typed, sqe, rw_flags);
+	rec->iov_count = 0;
+	if (is_vectored(opcode)) {
+		rec->iov_count = rec->len;
+		vector_of_user(rec);
+	}
+	clear_file(rec);
+	take_file_by_number(w, task_of(false, req), ctx);
+	pending_put((u64)req, rec);
 }
 
 static __always_inline int on_failed(const bool typed, const struct io_uring_sqe *sqe, struct io_kiocb *req)
@@ -83,55 +130,35 @@ static __always_inline int on_failed(const bool typed, const struct io_uring_sqe
 	struct slot *slot = slot_of(req);
 	u8 opcode = RD(typed, req, opcode);
 	struct io_ring_ctx *ctx = RD(typed, req, ctx);
-	struct file_id id = {};
-	struct rw_write rec;
-	struct who who;
+	struct work *w;
 
 	if (!slot)
 		return 0;
 	recycled(slot, req, ctx);
-	if (!is_write(opcode) || !submitter(typed, req, ctx, &who))
+	if (!is_write(opcode))
 		return 0;
-	/* The request holds what an earlier one left: only the SQE can tell. */
-	clear_end(&rec);
-	rec.type = RW_WRITE;
-	rec.flags = RW_F_SUBMIT | RW_F_PREP_FAILED | who.flags;
-	if (RD(typed, sqe, flags) & IOSQE_FIXED_FILE)
-		rec.flags |= RW_F_FIXED_FILE;
-	rec.opcode = opcode;
-	rec.submit_ns = bpf_ktime_get_ns();
-	rec.task_id = who.task_id;
-	rec.tgid = who.tgid;
-	rec.tid = who.tid;
-	rec.ctx = (u64)ctx;
-	rec.user_data = RD(typed, req, cqe.user_data);
-	rec.asked_pos = RD(typed, sqe, off);
-	rec.buf = RD(typed, sqe, addr);
-	rec.len = RD(typed, sqe, len);
-	rec.fd = RD(typed, sqe, fd);
-	rec.rw_flags = RD(typed, sqe, rw_flags);
-	rec.iov_count = 0;
-	if (is_vectored(opcode)) {
-		rec.iov_count = rec.len;
-		vector_of_user(&rec);
-	}
-	set_file(&rec, &id);
-	if (file_by_number(&rec, task_of(false, req), ctx, &id))
-		set_file(&rec, &id);
-	pending_put((u64)req, &rec);
+	w = work_get();
+	if (!w)
+		return 0;
+	failed(typed, sqe, req, ctx, opcode, w);
+	work_put(w);
 	return 0;
 }
 
 static __noinline void punted_pending(u64 req, struct file *file)
 {
 	struct rw_write *rec = bpf_map_lookup_elem(&pending, &req);
-	struct file_id id = {};
+	struct work *w;
 
 	if (!rec)
 		return;
 	rec->flags |= RW_F_PUNTED;
-	if (file && file_identify(false, file, &id))
-		set_file(rec, &id);
+	w = work_get();
+	if (!w)
+		return;
+	if (file && file_identify(false, file, &w->id))
+		set_file(rec, &w->id);
+	work_put(w);
 }
 
 static __always_inline int on_punted(const bool typed, struct io_kiocb *req)

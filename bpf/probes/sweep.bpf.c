@@ -57,39 +57,47 @@ static __noinline bool has_ended(struct io_kiocb *req)
 	       in_list(BPF_CORE_READ(old, locked_free_list.first), req);
 }
 
+/* False: the path could not be sent. */
+static __always_inline bool late_file(struct work *w, struct io_kiocb *req, bool ended)
+{
+	struct rw_write *rec = &w->rec;
+	struct file *file = BPF_CORE_READ(req, file);
+
+	/* After the end the file may be gone: believe the request only while the ring's table agrees. */
+	if (ended && (!(rec->flags & RW_F_FIXED_FILE) || file != file_of_index((void *)rec->ctx, rec->fd)))
+		return true;
+	return !file || take_file(false, w, file);
+}
+
 static __noinline void end_pending(u64 key, const struct rw_write *held, bool stopping)
 {
 	struct io_kiocb *req = (void *)key;
-	struct rw_write rec = *held;
-	struct file_id id = {};
-	struct io_rw *rw;
-	struct file *file;
-	bool alive = still(req, &rec);
-	bool ended = rec.flags & RW_F_CQE_SKIP && (!alive || has_ended(req));
+	bool alive = still(req, held);
+	bool ended = held->flags & RW_F_CQE_SKIP && (!alive || has_ended(req));
+	struct io_rw *rw = (void *)req;
+	struct rw_write *rec;
+	struct work *w;
 
 	if (!ended && !stopping)
 		return;
-	if (!pending_take(key))
+	w = work_get();
+	if (!w)
 		return;
-	if (!(rec.flags & RW_F_FILE) && alive) {
-		file = BPF_CORE_READ(req, file);
-		/* After the end the file may be gone: believe the request only while the ring's table agrees. */
-		if (ended && rec.flags & RW_F_FIXED_FILE && file != file_of_index((void *)rec.ctx, rec.fd))
-			file = NULL;
-		else if (ended && !(rec.flags & RW_F_FIXED_FILE))
-			file = NULL;
-		if (file && !file_identify(false, file, &id)) {
-			count(RW_LOST_RING_FULL);
-			return;
-		}
-		set_file(&rec, &id);
+	rec = &w->rec;
+	*rec = *held;
+	if (!pending_take(key))
+		goto out;
+	if (!(rec->flags & RW_F_FILE) && alive && !late_file(w, req, ended)) {
+		count(RW_LOST_RING_FULL);
+		goto out;
 	}
 	if (ended && alive) {
-		rw = (void *)req;
-		rec.ki_pos = BPF_CORE_READ(rw, kiocb.ki_pos);
-		rec.flags |= RW_F_KI_POS;
+		rec->ki_pos = BPF_CORE_READ(rw, kiocb.ki_pos);
+		rec->flags |= RW_F_KI_POS;
 	}
-	emit_untold(&rec, ended ? RW_END_SKIPPED : RW_END_IN_FLIGHT);
+	emit_untold(rec, ended ? RW_END_SKIPPED : RW_END_IN_FLIGHT);
+out:
+	work_put(w);
 }
 
 static long sweep_pending(void *map, const u64 *key, const struct rw_write *rec, bool *stopping)
@@ -102,27 +110,26 @@ static long sweep_slot(u64 i, void *unused)
 {
 	u32 key = i;
 	struct slot *slot = bpf_map_lookup_elem(&slots, &key);
-	struct file_id id = {};
 	struct io_kiocb *req;
-	struct rw_write rec;
-	struct file *file;
+	struct work *w;
 
 	if (!slot || !slot->req)
 		return 0;
-	req = (void *)slot->req;
-	slot_to_record(&rec, slot);
-	if (!slot_take(slot, (u64)req))
+	w = work_get();
+	if (!w)
 		return 0;
-	rec.ctx = (u64)BPF_CORE_READ(req, ctx);
-	file = BPF_CORE_READ(req, file);
-	if (file && BPF_CORE_READ(req, cqe.user_data) == rec.user_data) {
-		if (!file_identify(false, file, &id)) {
-			count(RW_LOST_RING_FULL);
-			return 0;
-		}
-		set_file(&rec, &id);
+	req = (void *)slot->req;
+	slot_to_record(&w->rec, slot);
+	if (!slot_take(slot, (u64)req))
+		goto out;
+	w->rec.ctx = (u64)BPF_CORE_READ(req, ctx);
+	if (BPF_CORE_READ(req, cqe.user_data) == w->rec.user_data && !late_file(w, req, false)) {
+		count(RW_LOST_RING_FULL);
+		goto out;
 	}
-	emit_untold(&rec, RW_END_IN_FLIGHT);
+	emit_untold(&w->rec, RW_END_IN_FLIGHT);
+out:
+	work_put(w);
 	return 0;
 }
 

@@ -14,8 +14,8 @@ use super::skel::{OpenRingwatchSkel, RingwatchSkel, RingwatchSkelBuilder, types}
 /// Values of one kind that the kernel side can hold; `RW_FILTER_MAX`.
 pub const FILTER_MAX: usize = 64;
 
-/// Buffers for strings on each CPU; `SCRATCH_NEST`.
-const SCRATCH_NEST: u32 = 4;
+/// Buffers for strings on each CPU; `NEST`.
+const NEST: u32 = 4;
 
 /// What is decided before the programs are loaded.
 #[derive(Debug, Clone, Default)]
@@ -387,9 +387,9 @@ fn select(open: &mut OpenRingwatchSkel<'_>, plan: &Plan) {
 
 fn configure(open: &mut OpenRingwatchSkel<'_>, plan: &Plan, options: &Options) -> Result<(), Error> {
     let cpus = libbpf_rs::num_possible_cpus().map_err(step("count the CPUs"))?;
-    let cpus = u32::try_from(cpus).unwrap_or(u32::MAX / SCRATCH_NEST);
+    let cpus = u32::try_from(cpus).unwrap_or(u32::MAX / NEST);
     open.maps.events.set_max_entries(options.buffer_size).map_err(step("size the ring buffer"))?;
-    open.maps.scratches.set_max_entries(cpus * SCRATCH_NEST).map_err(step("size the scratch buffers"))?;
+    open.maps.scratches.set_max_entries(cpus * NEST).map_err(step("size the scratch buffers"))?;
     let Some(rodata) = open.maps.rodata_data.as_mut() else {
         return Err(Error::Step {
             step: "configure the programs",

@@ -130,6 +130,10 @@ fn check() -> Result<()> {
     ensure!(report["problem"].is_null() && report["plan"]["kind"] == "tracepoint", "{report}");
     let probes = report["probes"].as_array().map_or(&[][..], Vec::as_slice);
     ensure!(probes.len() == 9 && probes.iter().all(|p| p["verdict"] == "attached"), "{probes:?}");
+    // Where the kernel can, the hot programs are the typed ones, and no refusal goes unseen.
+    let functions = report["facts"]["btf"]["functions"].as_array().map_or(&[][..], Vec::as_slice);
+    let typed = probes.iter().filter(|p| p["twin"] == "typed").count();
+    ensure!(typed == if functions.iter().any(|f| f == "bpf_rdonly_cast") { 4 } else { 0 }, "{report}");
     let text = command(ringwatch(), &["check"])?;
     for said in
         ["kernel ", "plan           tracepoint: ", "io_uring_complete          attached", "ringwatch can trace here"]

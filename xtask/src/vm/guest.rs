@@ -1,0 +1,122 @@
+//! What runs in the VM: an initramfs, and a disk with the programs under test.
+
+use std::fs;
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::dist::Static;
+
+const BUSYBOX: &str = "/bin/busybox";
+/// Sparse: the tests write some of it.
+const DISK: &str = "512M";
+
+/// Files that every VM gets.
+#[derive(Debug)]
+pub(super) struct Guest {
+    pub(super) initramfs: PathBuf,
+    payload: TempDir,
+}
+
+impl Guest {
+    /// Builds the programs; only tests whose name contains `filter` will run.
+    pub(super) fn build(directory: &Path, filter: Option<&str>) -> Result<Self> {
+        let builder = Static::new()?;
+        let programs = [
+            ("ringwatch", &["build", "--package", "ringwatch"][..]),
+            ("ringwatch-workload", &["build", "--package", "ringwatch-workload"]),
+            ("kernel", &["test", "--no-run", "--package", "ringwatch", "--test", "kernel"]),
+        ];
+        let payload = tempfile::tempdir_in(directory).context("cannot make a directory")?;
+        // It becomes the root of the disk, where other users run programs too.
+        fs::set_permissions(payload.path(), fs::Permissions::from_mode(0o755))?;
+        for (name, arguments) in programs {
+            let from = builder.program(name, arguments)?;
+            fs::copy(&from, payload.path().join(name)).with_context(|| format!("cannot copy {}", from.display()))?;
+        }
+        let mut script = include_str!("run.sh").trim_end().to_owned();
+        if let Some(filter) = filter {
+            script += &format!(" -- '{}'", filter.replace('\'', r"'\''"));
+        }
+        fs::write(payload.path().join("run.sh"), script + "\n").context("cannot write run.sh")?;
+        Ok(Self { initramfs: initramfs(directory)?, payload })
+    }
+
+    /// A fresh disk at `path`.
+    pub(super) fn disk(&self, path: &Path) -> Result<()> {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("cannot remove {}", path.display()));
+            }
+            _ => {}
+        }
+        let mut command = Command::new("mkfs.ext4");
+        // All of it written at once: nothing in the background competes with the tests.
+        command.args(["-q", "-F", "-O", "^has_journal", "-E", "lazy_itable_init=1,nodiscard,root_owner=0:0", "-d"]);
+        run(command.arg(self.payload.path()).arg(path).arg(DISK)).context("cannot make the disk of the VM")
+    }
+}
+
+/// What `ringwatch check --json` told on the disk of a VM that was powered off.
+pub(super) fn check_report(disk: &Path) -> Result<Value> {
+    let output = Command::new("debugfs")
+        .args(["-R", "cat /check.json"])
+        .arg(disk)
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .context("cannot run debugfs")?;
+    serde_json::from_slice(&output.stdout).context("the guest left no report of `ringwatch check`")
+}
+
+fn initramfs(directory: &Path) -> Result<PathBuf> {
+    let static_busybox = Path::new(BUSYBOX);
+    ensure!(static_busybox.exists(), "there is no {BUSYBOX}: install busybox-static (`make deps-vm` does)");
+    let root = tempfile::tempdir_in(directory).context("cannot make a directory")?;
+    let at = |name: &str| root.path().join(name);
+    for name in ["bin", "etc"] {
+        fs::create_dir(at(name)).with_context(|| format!("cannot make {name} of the initramfs"))?;
+    }
+    fs::copy(static_busybox, at("bin/busybox")).context("cannot copy busybox")?;
+    for (name, text) in [
+        ("init", include_str!("init.sh")),
+        ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n"),
+        ("etc/group", "root:x:0:\nnogroup:x:65534:\n"),
+    ] {
+        fs::write(at(name), text).with_context(|| format!("cannot write {name} of the initramfs"))?;
+    }
+    fs::set_permissions(at("init"), fs::Permissions::from_mode(0o755))?;
+
+    let path = directory.join("initramfs.cpio");
+    let archive = fs::File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    let mut child = Command::new("cpio")
+        .args(["--create", "--format=newc", "--owner=0:0", "--quiet"])
+        .current_dir(root.path())
+        .stdin(Stdio::piped())
+        .stdout(archive)
+        .spawn()
+        .context("cannot run cpio")?;
+    let written = child
+        .stdin
+        .take()
+        .context("cpio has no input")?
+        .write_all(b".\nbin\nbin/busybox\netc\netc/passwd\netc/group\ninit\n");
+    let status = child.wait().context("cannot wait for cpio")?;
+    written.context("cannot tell cpio the files")?;
+    ensure!(status.success(), "cpio failed ({status})");
+    Ok(path)
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {name}"))?;
+    if !output.status.success() {
+        bail!("{name} failed ({}): {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(())
+}
