@@ -1,6 +1,8 @@
 //! The project's chores.
 
 mod bench;
+mod dist;
+mod vm;
 
 use std::fs;
 use std::path::Path;
@@ -14,12 +16,18 @@ enum Chore {
     Docs,
     /// Measure what tracing costs the traced program, and ringwatch itself.
     Bench(bench::Arguments),
+    /// Build one static executable: target/dist/ringwatch-VERSION-x86_64.
+    Dist,
+    /// Run the kernel-facing tests on distribution kernels in virtual machines.
+    Vm(vm::Arguments),
 }
 
 fn main() -> Result<()> {
     match Chore::parse() {
         Chore::Docs => docs(),
         Chore::Bench(arguments) => bench::run(&arguments),
+        Chore::Dist => dist::run(),
+        Chore::Vm(arguments) => vm::run(&arguments),
     }
 }
 

@@ -143,7 +143,12 @@ fn pivot_root(cx: &Cx) -> Result<()> {
     std::env::set_current_dir(&root)?;
     // SAFETY: two terminated strings.
     let ret = unsafe { libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), c".".as_ptr()) };
-    os::cvt(ret as i32).context("pivot_root")?;
+    match os::cvt(ret as i32) {
+        Err(e) if e.raw_os_error() == Some(libc::EINVAL) => {
+            return Err(skip("the initial ramfs is the root: nothing can be pivoted there"));
+        }
+        other => other.context("pivot_root")?,
+    };
     // The old root lies on top of the new one until it is taken away.
     os::umount(Path::new("."), libc::MNT_DETACH)?;
     std::env::set_current_dir("/")?;

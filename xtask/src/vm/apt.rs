@@ -292,6 +292,9 @@ mod tests {
 
     #[test]
     fn messages_name_no_server() {
-        assert_eq!(without_addresses("E: Failed to fetch http://u:p@a.example/x 404"), "E: Failed to fetch (address) 404");
+        assert_eq!(
+            without_addresses("E: Failed to fetch http://u:p@a.example/x 404"),
+            "E: Failed to fetch (address) 404"
+        );
     }
 }

@@ -25,8 +25,7 @@ pub(super) struct Guest {
 
 impl Guest {
     /// Builds the programs; only tests whose name contains `filter` will run.
-    pub(super) fn build(directory: &Path, filter: Option<&str>) -> Result<Self> {
-        let builder = Static::new()?;
+    pub(super) fn build(builder: &Static, directory: &Path, filter: Option<&str>) -> Result<Self> {
         let programs = [
             ("ringwatch", &["build", "--package", "ringwatch"][..]),
             ("ringwatch-workload", &["build", "--package", "ringwatch-workload"]),
