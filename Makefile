@@ -69,6 +69,14 @@ bench: deps-test ## measure the budget of docs/design.md
 bench-quick: deps-test ## the same, short and less exact
 	cargo xtask bench --quick
 
+.PHONY: vm
+vm: deps-vm ## run the kernel-facing tests on distribution kernels in virtual machines; KERNELS="6.1 newest" chooses
+	cargo xtask vm $(KERNELS)
+
+.PHONY: dist
+dist: deps ## build one static executable
+	cargo xtask dist
+
 .PHONY: docs
 docs: deps ## write the generated documents
 	cargo xtask docs
@@ -96,6 +104,10 @@ deps-lint: ## install what the lints need
 .PHONY: deps-fuzz
 deps-fuzz: ## install what fuzzing needs
 	@scripts/deps.sh fuzz
+
+.PHONY: deps-vm
+deps-vm: ## install what the virtual machines need
+	@scripts/deps.sh vm
 
 .PHONY: clean
 clean: ## remove everything that was built

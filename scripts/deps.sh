@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs the Debian packages that are missing: deps.sh [run|test|lint|fuzz].
-# run: to build and run; test, lint, fuzz: that and what they need besides.
+# Installs the Debian packages that are missing: deps.sh [run|test|lint|fuzz|vm].
+# run: to build and run; test, lint, fuzz, vm: that and what they need besides.
 set -eu
 
 group=${1:-run}
@@ -30,6 +30,16 @@ mount mount mounts them
 procps ps looks at processes
 qemu-utils qemu-img another real io_uring program
 util-linux unshare namespaces and loop devices
+EOF
+		;;
+	vm)
+		cat <<'EOF'
+busybox-static busybox userland of the virtual machines
+cpio cpio packs their initramfs
+debian-archive-keyring - proves that the kernels are Debian's
+dpkg dpkg-deb unpacks the kernels
+e2fsprogs mkfs.ext4 makes their disks, and reads files out of them
+qemu-system-x86 qemu-system-x86_64 runs them
 EOF
 		;;
 	lint) echo "clang-format clang-format checks the C of bpf/" ;;
@@ -135,9 +145,9 @@ EOF
 }
 
 case $group in
-run | test | lint | fuzz) ;;
+run | test | lint | fuzz | vm) ;;
 *)
-	say "usage: deps.sh [run|test|lint|fuzz]"
+	say "usage: deps.sh [run|test|lint|fuzz|vm]"
 	exit 2
 	;;
 esac

@@ -317,3 +317,15 @@ impl AsRawFd for Number {
         self.0
     }
 }
+
+/// Whether the kernel writes to pipes without blocking: older ones cannot, and leave them to workers.
+pub(crate) fn pipes_take_nowait() -> bool {
+    static ANSWER: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    *ANSWER.get_or_init(|| {
+        let Ok((_reader, writer)) = pipe(0) else { return false };
+        let byte = 0u8;
+        let iovec = libc::iovec { iov_base: (&raw const byte).cast_mut().cast(), iov_len: 1 };
+        // SAFETY: one segment of one byte, which is only read.
+        unsafe { libc::pwritev2(writer.as_raw_fd(), &iovec, 1, -1, libc::RWF_NOWAIT) == 1 }
+    })
+}

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use anyhow::{Context, Result, bail};
 
 use crate::cx::{Cx, Ids};
+use crate::os;
 use crate::request::{Accept, Request};
 use crate::ring::Ring;
 use crate::sys::{self, Cqe};
@@ -73,8 +74,9 @@ pub(crate) fn sign(requests: &mut [Request], ids: Ids, sqpoll: bool) {
     let mut linked = false;
     for request in requests {
         let mut executor = request.executors(sqpoll);
-        // A worker goes on with the next link of a chain itself.
-        if linked && !executor.is_empty() && !executor.contains(&"io-wq") {
+        // A worker goes on with the next link of a chain itself; older kernels hand it all that may block.
+        let worker = linked || !os::pipes_take_nowait();
+        if worker && !executor.is_empty() && !executor.contains(&"io-wq") {
             executor.push("io-wq");
         }
         linked = request.sqe.flags & (sys::SQE_IO_LINK | sys::SQE_IO_HARDLINK) != 0;
