@@ -1,5 +1,6 @@
 //! What runs in the VM: an initramfs, and a disk with the programs under test.
 
+use std::env;
 use std::fs;
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -12,6 +13,8 @@ use tempfile::TempDir;
 
 use crate::dist::Static;
 
+/// Where the programs for file systems are: not every user's PATH has it.
+const SYSTEM_PROGRAMS: &str = "/usr/sbin:/sbin";
 const BUSYBOX: &str = "/bin/busybox";
 /// Sparse: the tests write some of it.
 const DISK: &str = "512M";
@@ -54,8 +57,8 @@ impl Guest {
             }
             _ => {}
         }
-        let mut command = Command::new("mkfs.ext4");
-        // All of it written at once: nothing in the background competes with the tests.
+        let mut command = system_program("mkfs.ext4");
+        // The tables of a fresh sparse file are zero already.
         command.args(["-q", "-F", "-O", "^has_journal", "-E", "lazy_itable_init=1,nodiscard,root_owner=0:0", "-d"]);
         run(command.arg(self.payload.path()).arg(path).arg(DISK)).context("cannot make the disk of the VM")
     }
@@ -63,7 +66,7 @@ impl Guest {
 
 /// What `ringwatch check --json` told on the disk of a VM that was powered off.
 pub(super) fn check_report(disk: &Path) -> Result<Value> {
-    let output = Command::new("debugfs")
+    let output = system_program("debugfs")
         .args(["-R", "cat /check.json"])
         .arg(disk)
         .stdin(Stdio::null())
@@ -71,6 +74,14 @@ pub(super) fn check_report(disk: &Path) -> Result<Value> {
         .output()
         .context("cannot run debugfs")?;
     serde_json::from_slice(&output.stdout).context("the guest left no report of `ringwatch check`")
+}
+
+fn system_program(name: &str) -> Command {
+    let mut path = env::var_os("PATH").unwrap_or_default();
+    path.push(format!(":{SYSTEM_PROGRAMS}"));
+    let mut command = Command::new(name);
+    command.env("PATH", path);
+    command
 }
 
 fn initramfs(directory: &Path) -> Result<PathBuf> {

@@ -1,8 +1,15 @@
 #!/bin/busybox sh
 # The first process of the guest: mounts what a machine has, runs run.sh of the disk, and powers off.
 export PATH=/bin HOME=/root TERM=dumb
-/bin/busybox mkdir -p /proc /sys /dev /tmp /work /root
-/bin/busybox --install -s /bin
+if [ "$1" != moved ]; then
+	/bin/busybox --install -s /bin
+	# The initial ramfs can neither be left by pivot_root nor be unmounted.
+	mkdir /new
+	mount -t tmpfs -o mode=755 tmpfs /new
+	cp -a /bin /etc /init /new
+	exec switch_root /new /init moved
+fi
+mkdir -p /proc /sys /dev /tmp /work /root
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev

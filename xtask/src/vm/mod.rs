@@ -166,18 +166,25 @@ impl Runner<'_> {
         judge(entry, &ended, check, &String::from_utf8_lossy(&outcomes), self.arguments.save)
     }
 
-    /// A VM that dies before its start marker gets another chance, without KVM if that was the reason.
+    /// A VM that dies before its start marker gets another chance: first without KVM, then as it is.
     fn boot(&self, machine: &Machine<'_>, accelerator: &mut Accelerator) -> Result<Ended> {
-        for last in [false, true] {
+        let mut again = true;
+        loop {
             self.guest.disk(machine.disk)?;
             let ended = machine.run(*accelerator)?;
-            if ended.started.is_some() || last {
-                return Ok(ended);
+            match accelerator {
+                _ if ended.started.is_some() => return Ok(ended),
+                Accelerator::Kvm => {
+                    eprintln!("vm: KVM does not work here: emulating");
+                    *accelerator = Accelerator::Tcg;
+                }
+                Accelerator::Tcg if again => {
+                    eprintln!("vm: the VM did not come up: trying again");
+                    again = false;
+                }
+                Accelerator::Tcg => return Ok(ended),
             }
-            eprintln!("vm: the VM did not come up with {accelerator:?}; trying again, emulated");
-            *accelerator = Accelerator::Tcg;
         }
-        bail!("the VM was not started")
     }
 }
 

@@ -95,8 +95,11 @@ impl fmt::Display for Entry {
                 writeln!(f, "  {what}: {}", text.replace('\n', "\n    "))?;
             }
         }
-        for note in self.notes.iter().chain(&self.skipped_cases) {
+        for note in &self.notes {
             writeln!(f, "  note: {note}")?;
+        }
+        for (case, reasons) in by_case(&self.skipped_cases) {
+            writeln!(f, "  skipped {} times: {case}: {}", reasons.len(), reasons[0])?;
         }
         for (message, tests) in by_message(&self.tests.failures) {
             writeln!(f, "  failed: {}", tests.join(", "))?;
@@ -114,6 +117,15 @@ fn by_message(failures: &[Failure]) -> BTreeMap<&str, Vec<&str>> {
         tests.entry(&failure.message).or_default().push(&failure.test);
     }
     tests
+}
+
+/// The corpus runs once for each plan. Reasons differ in the names of directories.
+fn by_case(skipped: &[String]) -> BTreeMap<&str, Vec<&str>> {
+    let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (case, reason) in skipped.iter().filter_map(|line| line.split_once(": ")) {
+        reasons.entry(case).or_default().push(reason);
+    }
+    reasons
 }
 
 /// All kernels of a run.
@@ -173,12 +185,15 @@ mod tests {
             one.tests.failures.push(Failure { test: test.to_owned(), message: "same".to_owned() });
         }
         assert!(one.to_string().contains("  failed: a, b\n    same\n"), "{one}");
+        one.skipped_cases = ["c: no /1", "c: no /2", "d: e: f"].map(str::to_owned).into();
+        let shown = one.to_string();
+        assert!(shown.contains("  skipped 2 times: c: no /1\n  skipped 1 times: d: e: f\n"), "{shown}");
         let mut two = Entry::new(Series(5, 10));
         two.skipped = Some("gone".to_owned());
         let report = Report { date: String::new(), kernels: vec![two, one] };
         let text = report.to_string();
-        assert!(text.contains("6.1     -        raw typed      10       2        0       62\n"), "{text}");
-        assert!(text.ends_with("\n\n10 passed, 2 failed, 1 skipped\n"), "{text}");
+        assert!(text.contains("6.1     -        raw typed      10       2        3       62\n"), "{text}");
+        assert!(text.ends_with("\n\n10 passed, 2 failed, 4 skipped\n"), "{text}");
         assert_eq!(report.failed(), 2);
     }
 }
