@@ -9,7 +9,7 @@ if [ "$1" != moved ]; then
 	cp -a /bin /etc /init /new
 	exec switch_root /new /init moved
 fi
-mkdir -p /proc /sys /dev /tmp /work /root
+mkdir -p /proc /sys /dev /tmp /payload /root
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
@@ -23,11 +23,11 @@ mount -t tracefs tracefs /sys/kernel/tracing
 mount -t securityfs securityfs /sys/kernel/security
 hostname ringwatch-vm
 ip link set lo up
-mount -t ext4 /dev/nvme0n1 /work && {
+mount -t ext4 /dev/nvme0n1 /payload && {
 	echo "VM-START $(uname -r)"
-	sh /work/run.sh
+	sh /payload/run.sh
 	echo "VM-END rc=$?"
 	sync
-	umount /work
+	umount /payload
 }
 poweroff -f

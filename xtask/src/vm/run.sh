@@ -1,6 +1,6 @@
 # What the guest does: tells of the kernel, then runs the tests. Their outcomes go to the second serial port as JSON.
-cd /work || exit
-export RINGWATCH_BIN=/work/ringwatch RINGWATCH_WORKLOAD=/work/ringwatch-workload RINGWATCH_TEST_DIR=/work/tests
+cd /payload || exit
+export RINGWATCH_BIN=/payload/ringwatch RINGWATCH_WORKLOAD=/payload/ringwatch-workload RINGWATCH_TEST_DIR=/payload/tests
 mkdir tests
 ./ringwatch check
 ./ringwatch check --json >check.json || exit 3
