@@ -39,7 +39,6 @@ static __always_inline struct work *work_get(void)
 		if (w && !__sync_val_compare_and_swap(&w->busy, 0, 1))
 			return w;
 	}
-	count(RW_LOST_SCRATCH);
 	return NULL;
 }
 

@@ -168,8 +168,7 @@ __noinline int path_send(const struct file_id *id)
 	file = (void *)id->file;
 	w.d = d = BPF_CORE_READ(file, f_path.dentry);
 	w.m = m = BPF_CORE_READ(file, f_path.mnt);
-	/* A mount point costs a step and gives no component. */
-	if (bpf_loop(2 * RW_PATH_DEPTH, path_step, &w, 0) == 2 * RW_PATH_DEPTH)
+	if (bpf_loop(RW_PATH_DEPTH, path_step, &w, 0) == RW_PATH_DEPTH)
 		w.flags |= RW_F_TRUNCATED;
 	size = w.size;
 	if (size > RW_DATA_MAX)

@@ -13,8 +13,8 @@ enum {
 	RW_NAME_MAX = 255,
 	/* Variable part of a path or task record. */
 	RW_DATA_MAX = 32768,
-	/* Components of a path that one record carries. */
-	RW_PATH_DEPTH = 512,
+	/* Components and mount points of a path that one record carries. */
+	RW_PATH_DEPTH = 1024,
 	/* Bytes of a command line that a task record carries. */
 	RW_CMDLINE_MAX = 4096,
 };
@@ -161,7 +161,7 @@ enum rw_counter {
 	RW_COUNT_WRITES = 0,
 	/* Writes that ended while the ring buffer was full. */
 	RW_LOST_RING_FULL = 1,
-	/* Requests not followed because the table of requests was full: their event lacks what only the submission tells. */
+	/* Requests not followed because there was no room: their event lacks what only the submission tells. */
 	RW_LOST_TABLE_FULL = 2,
 	/* Path or task strings dropped because all scratch buffers of the CPU were in use; the write counts as lost. */
 	RW_LOST_SCRATCH = 3,

@@ -213,7 +213,7 @@ pub struct IoWrite {
     /// The path's exact bytes in base64, where it is not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path_bytes: Option<String>,
-    /// The path was longer than 512 components or 32 KiB: its beginning is missing.
+    /// The path was longer than 1,024 components and mount points, or 32 KiB: its beginning is missing.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub path_truncated: bool,
     /// The name was removed: path is the last one.

@@ -160,8 +160,10 @@ static __noinline void drop(struct slot *slot, u64 req)
 
 	if (!held && pending_count)
 		held = pending_take(req);
-	if (held)
+	if (held) {
 		count(RW_LOST_RING_FULL);
+		count(RW_LOST_SCRATCH);
+	}
 }
 
 static __always_inline int end(const bool typed, struct io_kiocb *req, u8 how, s32 result)

@@ -85,8 +85,11 @@ static __always_inline int on_submit(const bool typed, struct io_kiocb *req)
 	if (!is_write(opcode))
 		return 0;
 	w = work_get();
-	if (!w)
+	if (!w) {
+		/* Its end will be told without what only this moment knows. */
+		count(RW_LOST_TABLE_FULL);
 		return 0;
+	}
 	submitted(typed, req, ctx, opcode, slot, w);
 	work_put(w);
 	return 0;
@@ -138,8 +141,11 @@ static __always_inline int on_failed(const bool typed, const struct io_uring_sqe
 	if (!is_write(opcode))
 		return 0;
 	w = work_get();
-	if (!w)
+	if (!w) {
+		/* Its end will be told without what only this moment knows. */
+		count(RW_LOST_TABLE_FULL);
 		return 0;
+	}
 	failed(typed, sqe, req, ctx, opcode, w);
 	work_put(w);
 	return 0;

@@ -142,7 +142,7 @@ fn summarize(outcome: &Outcome) {
     }
     if outcome.untracked > 0 {
         eprintln!(
-            "ringwatch: {} requests were told without their submission: more than 65536 were in flight",
+            "ringwatch: {} requests were told without their submission: the kernel side had no room to follow them",
             outcome.untracked
         );
     }

@@ -14,6 +14,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_table_fits_the_terminal_and_obeys_no_file_name", terminal),
     ("several_outputs_tell_the_same", several),
     ("every_event_fits_the_schema", schema),
+    ("a_path_that_is_too_deep_says_so", too_deep),
     ("check_attaches_every_probe_of_the_plan", check),
     ("events_prints_manual_and_schema", events),
 ];
@@ -122,6 +123,31 @@ fn schema() -> Result<()> {
     let mut wrong = events[0].clone();
     wrong["data"]["pos"] = "zero".into();
     ensure!(!validator.is_valid(&wrong));
+    Ok(())
+}
+
+fn too_deep() -> Result<()> {
+    let directory = directory()?;
+    let file = directory.path().join("events");
+    let script = "cd \"$1\" && for i in $(seq 1100); do mkdir d && cd d || exit 1; done; : >f; exec \"$0\" burst --file f --writes 1";
+    let ended = run([
+        "trace".as_ref(),
+        "-o".as_ref(),
+        format!("json:{}", file.display()).as_ref(),
+        "--".as_ref(),
+        "sh".as_ref(),
+        "-c".as_ref(),
+        script.as_ref(),
+        workload().as_os_str(),
+        directory.path().as_os_str(),
+    ])?;
+    ended.expect_success()?;
+    let events = json_lines(&file)?;
+    ensure!(events.len() == 1, "{} events", events.len());
+    let data = &events[0]["data"];
+    let path = data["path"].as_str().unwrap_or_default();
+    ensure!(data["path_truncated"] == true && path.starts_with(".../d/d/") && path.ends_with("/d/f"), "{data}");
+    ensure!((1000..=1024).contains(&path.matches('/').count()), "{} components", path.matches('/').count());
     Ok(())
 }
 
