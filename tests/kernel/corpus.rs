@@ -2,57 +2,97 @@
 //! and in both forms of the programs.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
 
 use crate::support::{command, directory, json_lines, run, workload};
 
 /// Plans and forms: names of the trials, the plan, and the arguments that force it.
-const FORMS: [(&str, &str, &[&str]); 4] = [
+const FORMS: [(&str, &str, &[&str]); 5] = [
     ("typed", "tracepoint", &["--probes", "tracepoint"]),
     ("raw", "tracepoint", &["--probes", "tracepoint", "--raw-reads"]),
     ("fentry", "fentry", &["--probes", "fentry"]),
     ("kprobe", "kprobe", &["--probes", "kprobe"]),
+    ("kprobe-legacy", "kprobe-legacy", &["--probes", "kprobe-legacy"]),
 ];
 
-/// Whether the kernel runs `plan`, or another one takes its place.
-fn runs(plan: &str) -> bool {
-    // The first is what the tests are about: it is never left out.
-    if plan == "tracepoint" {
-        return true;
+/// A form that this kernel runs, and what came of it.
+#[derive(Clone)]
+pub(crate) struct Form {
+    pub(crate) name: &'static str,
+    pub(crate) plan: &'static str,
+    run: Arc<Result<Run, String>>,
+}
+
+impl Form {
+    pub(crate) fn run(&self) -> Result<&Run> {
+        self.run.as_ref().as_ref().map_err(|error| anyhow!("{}: {error}", self.name))
     }
-    let ended = run(["trace", "--probes", plan, "--duration", "1ms"]);
-    let said = ended.map_or_else(|e| e.to_string(), |e| e.stderr);
-    let runs = said.contains(&format!("tracing (plan: {plan})"));
-    if !runs {
-        eprintln!("the plan {plan} does not run on this kernel: {}", said.lines().next().unwrap_or_default());
+}
+
+/// Runs the corpus under every form; those that do not run are told, and each with its reason if none does.
+pub(crate) fn forms(root: bool) -> Result<Vec<Form>, String> {
+    let mut forms = vec![];
+    let mut refusals = String::new();
+    for (name, plan, arguments) in FORMS {
+        let run = if !root {
+            Err("not run".to_owned())
+        } else if let Err(why) = runs(plan, arguments) {
+            eprintln!("the form {name} does not run here: {}", why.lines().next().unwrap_or_default());
+            refusals += &format!("{name}: {why}\n");
+            continue;
+        } else {
+            trace(arguments).map_err(|e| format!("{e:#}"))
+        };
+        forms.push(Form { name, plan, run: Arc::new(run) });
     }
-    runs
+    if forms.is_empty() { Err(refusals) } else { Ok(forms) }
+}
+
+/// Whether ringwatch runs `plan`. Otherwise what it said: it knows no such plan, it cannot, or it took another one.
+fn runs(plan: &str, arguments: &[&str]) -> Result<(), String> {
+    let ended =
+        run(["trace"].iter().chain(arguments).chain(&["--duration", "1ms"])).map_err(|error| format!("{error:#}"))?;
+    if ended.code() == Some(0) && ended.stderr.contains(&format!("tracing (plan: {plan})")) {
+        return Ok(());
+    }
+    Err(format!("{} ({})", ended.stderr.trim_end(), ended.status))
 }
 
 /// One traced run of the whole corpus.
-struct Run {
+#[derive(Default)]
+pub(crate) struct Run {
     tracepoints_only: bool,
-    /// Truths by case; None: the case said why it could not run.
-    cases: HashMap<String, Case>,
+    /// The directories that the workload was given.
+    pub(crate) directory: PathBuf,
+    pub(crate) cases: BTreeMap<String, Case>,
     /// Events by user_data.
-    events: HashMap<u64, Vec<Value>>,
+    pub(crate) events: HashMap<u64, Vec<Value>>,
     /// Writes that nobody asked for, and gaps.
     strays: Vec<Value>,
 }
 
 #[derive(Default)]
-struct Case {
-    truths: Vec<Value>,
-    skipped: Option<String>,
+pub(crate) struct Case {
+    pub(crate) truths: Vec<Value>,
+    /// Why the case could not run.
+    pub(crate) skipped: Option<String>,
     error: Option<String>,
     requests: Option<u64>,
 }
 
-pub(crate) fn trials(root: bool) -> Vec<Trial> {
+pub(crate) fn trials(forms: &Result<Vec<Form>, String>) -> Vec<Trial> {
+    let forms = match forms {
+        Ok(forms) => forms,
+        Err(refusals) => {
+            let message = format!("ringwatch cannot trace here at all:\n{refusals}");
+            return vec![Trial::test("corpus", move || Err(message.into()))];
+        }
+    };
     let names = match command(workload(), &["list"]) {
         Ok(list) => list.lines().filter_map(|l| l.split('\t').next().map(str::to_owned)).collect::<Vec<_>>(),
         Err(error) => {
@@ -62,26 +102,17 @@ pub(crate) fn trials(root: bool) -> Vec<Trial> {
         }
     };
     let mut trials = vec![];
-    for (form, plan, arguments) in FORMS {
-        if root && !runs(plan) {
-            continue;
-        }
-        let run: Arc<Result<Run, String>> =
-            Arc::new(if root { trace(arguments).map_err(|e| format!("{e:#}")) } else { Err("not run".to_owned()) });
+    for form in forms {
+        let mut test = |name: &str, check: Box<dyn FnOnce(&Run) -> Result<()> + Send>| {
+            let (name, form) = (format!("corpus::{}::{name}", form.name), form.clone());
+            let run = move || form.run().and_then(check).map_err(|e| Failed::from(format!("{e:#}")));
+            trials.push(Trial::test(name, run));
+        };
         for name in &names {
-            let (run, name) = (Arc::clone(&run), name.clone());
-            trials.push(Trial::test(format!("corpus::{form}::{name}"), move || {
-                let run = run.as_ref().as_ref().map_err(|e| Failed::from(e.as_str()))?;
-                run.check(&name).map_err(|e| format!("{e:#}").into())
-            }));
+            let case = name.clone();
+            test(name, Box::new(move |run| run.check(&case)));
         }
-        trials.push(Trial::test(format!("corpus::{form}::nothing_else"), move || {
-            let run = run.as_ref().as_ref().map_err(|e| Failed::from(e.as_str()))?;
-            match run.strays.first() {
-                None => Ok(()),
-                Some(stray) => Err(format!("{} events that nobody asked for, first {stray}", run.strays.len()).into()),
-            }
-        }));
+        test("nothing_else", Box::new(Run::has_no_strays));
     }
     trials
 }
@@ -96,40 +127,52 @@ fn trace(arguments: &[&str]) -> Result<Run> {
     all.extend([workload().into_os_string(), "run".into(), "--truth".into(), truth.clone().into()]);
     all.extend(["--dir".into(), work.into()]);
     let ended = run(all)?;
-
-    let mut cases: HashMap<String, Case> = HashMap::new();
-    let mut events_by: HashMap<u64, Vec<Value>> = HashMap::new();
-    let mut strays = vec![];
-    for line in json_lines(&truth)? {
-        let case = cases.entry(line["case"].as_str().context("a truth without a case")?.to_owned()).or_default();
-        if let Some(why) = line["skipped"].as_str() {
-            case.skipped = Some(why.to_owned());
-        } else if let Some(why) = line["error"].as_str() {
-            case.error = Some(why.to_owned());
-        } else if line["done"] == true {
-            case.requests = line["requests"].as_u64();
-        } else {
-            events_by.entry(user_data(&line)?).or_default();
-            case.truths.push(line);
-        }
-    }
-    for event in json_lines(&events)? {
-        let known = (event["event"] == "io_write").then(|| user_data(&event["data"]).ok()).flatten();
-        match known.and_then(|u| events_by.get_mut(&u)) {
-            Some(of) => of.push(event),
-            None => strays.push(event),
-        }
-    }
-    let errors = cases.values().any(|c| c.error.is_some());
+    let mut run = Run::new(json_lines(&truth)?, json_lines(&events)?)?;
+    let errors = run.cases.values().any(|c| c.error.is_some());
     ensure!(ended.status.success() || errors, "ringwatch: {}: {}", ended.status, ended.stderr);
-    Ok(Run { tracepoints_only: arguments.contains(&"tracepoint"), cases, events: events_by, strays })
+    run.tracepoints_only = arguments.contains(&"tracepoint");
+    run.directory = directory.path().canonicalize()?;
+    Ok(run)
 }
 
-fn user_data(object: &Value) -> Result<u64> {
+pub(crate) fn user_data(object: &Value) -> Result<u64> {
     object["user_data"].as_u64().with_context(|| format!("no user_data in {object}"))
 }
 
 impl Run {
+    pub(crate) fn new(truths: Vec<Value>, events: Vec<Value>) -> Result<Self> {
+        let mut run = Self::default();
+        for line in truths {
+            let case =
+                run.cases.entry(line["case"].as_str().context("a truth without a case")?.to_owned()).or_default();
+            if let Some(why) = line["skipped"].as_str() {
+                case.skipped = Some(why.to_owned());
+            } else if let Some(why) = line["error"].as_str() {
+                case.error = Some(why.to_owned());
+            } else if line["done"] == true {
+                case.requests = line["requests"].as_u64();
+            } else {
+                run.events.entry(user_data(&line)?).or_default();
+                case.truths.push(line);
+            }
+        }
+        for event in events {
+            let known = (event["event"] == "io_write").then(|| user_data(&event["data"]).ok()).flatten();
+            match known.and_then(|u| run.events.get_mut(&u)) {
+                Some(of) => of.push(event),
+                None => run.strays.push(event),
+            }
+        }
+        Ok(run)
+    }
+
+    fn has_no_strays(&self) -> Result<()> {
+        match self.strays.first() {
+            None => Ok(()),
+            Some(stray) => bail!("{} events that nobody asked for, first {stray}", self.strays.len()),
+        }
+    }
+
     fn check(&self, name: &str) -> Result<()> {
         let case = self.cases.get(name).context("the workload did not run it")?;
         if let Some(error) = &case.error {

@@ -9,6 +9,7 @@ mod endings;
 mod filters;
 mod losses;
 mod output;
+mod plans;
 mod programs;
 mod stepped;
 mod support;
@@ -26,7 +27,9 @@ fn main() {
     let mut trials = vec![];
     // Listing must not run the corpus.
     let run = root && !arguments.list;
-    trials.extend(corpus::trials(run));
+    let forms = corpus::forms(run);
+    trials.extend(corpus::trials(&forms));
+    trials.extend(plans::trials(forms.as_deref().unwrap_or_default()));
     for (name, test) in
         [stepped::TESTS, losses::TESTS, filters::TESTS, endings::TESTS, output::TESTS, programs::TESTS].concat()
     {
