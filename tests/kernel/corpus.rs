@@ -85,6 +85,8 @@ pub(crate) struct Case {
     requests: Option<u64>,
 }
 
+type Check = Box<dyn FnOnce(&Run) -> Result<()> + Send>;
+
 pub(crate) fn trials(forms: &Result<Vec<Form>, String>) -> Vec<Trial> {
     let forms = match forms {
         Ok(forms) => forms,
@@ -103,7 +105,7 @@ pub(crate) fn trials(forms: &Result<Vec<Form>, String>) -> Vec<Trial> {
     };
     let mut trials = vec![];
     for form in forms {
-        let mut test = |name: &str, check: Box<dyn FnOnce(&Run) -> Result<()> + Send>| {
+        let mut test = |name: &str, check: Check| {
             let (name, form) = (format!("corpus::{}::{name}", form.name), form.clone());
             let run = move || form.run().and_then(check).map_err(|e| Failed::from(format!("{e:#}")));
             trials.push(Trial::test(name, run));

@@ -59,7 +59,7 @@ impl Ended {
 }
 
 /// Seconds after which a run counts as hung.
-const PATIENCE: &str = "120";
+pub(crate) const PATIENCE: &str = "120";
 
 /// Runs ringwatch to its end.
 pub(crate) fn run<I, S>(arguments: I) -> Result<Ended>
