@@ -7,7 +7,12 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use libbpf_cargo::SkeletonBuilder;
 
-const SOURCE: &str = "bpf/ringwatch.bpf.c";
+/// The BPF objects, by name, source, and what is defined for it.
+const OBJECTS: [(&str, &str, &[&str]); 3] = [
+    ("typed", "bpf/ringwatch.bpf.c", &["-DRW_TYPED"]),
+    ("raw", "bpf/ringwatch.bpf.c", &[]),
+    ("early", "bpf/early.bpf.c", &["-DRW_EARLY"]),
+];
 
 fn main() -> Result<()> {
     println!("cargo::rerun-if-changed=bpf");
@@ -27,12 +32,15 @@ fn main() -> Result<()> {
         args.push(format!("-I{multiarch}"));
     }
     if Command::new("clang").arg("--version").output().is_err() {
-        anyhow::bail!("clang is needed to compile {SOURCE}: install it (`make deps` does)");
+        anyhow::bail!("clang is needed to compile the programs of bpf/: install it (`make deps` does)");
     }
-    SkeletonBuilder::new()
-        .source(SOURCE)
-        .clang_args(args)
-        .build_and_generate(out.join("ringwatch.skel.rs"))
-        .with_context(|| format!("cannot build {SOURCE}"))?;
+    for (object, source, defines) in OBJECTS {
+        SkeletonBuilder::new()
+            .source(source)
+            .obj(out.join(format!("{object}.bpf.o")))
+            .clang_args(args.iter().map(String::as_str).chain(defines.iter().copied()))
+            .build_and_generate(out.join(format!("{object}.skel.rs")))
+            .with_context(|| format!("cannot build {source}"))?;
+    }
     Ok(())
 }

@@ -16,6 +16,12 @@ struct rw_config {
 	u32 req_fail;
 	u32 req_async_data;
 	u32 req_skip_link_cqes;
+	/* The completion is told before the CQE has a place: before 6.0. */
+	u32 complete_first;
+	/* The submission does not name its request: before 5.14. */
+	u32 submit_unseen;
+	/* A task can be preempted inside a program: 7.0 and later. */
+	u32 preemptible;
 	/* Follow only the processes in the map `tree`. */
 	u32 tree;
 	u32 nr_pids;

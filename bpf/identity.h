@@ -14,13 +14,25 @@ struct who {
 	u32 flags;
 };
 
+/* The sum of a vectored write in the making. */
+struct vector {
+	u64 iov;
+	u64 first;
+	u64 sum;
+	u64 over;
+	u32 n;
+	u32 pad;
+};
+
 /* What a program works on, in a map: the stack holds 512 bytes for a program and all that it calls. */
 struct work {
 	u32 busy;
-	u32 pad;
+	/* Its own place in `works`. */
+	u32 index;
 	struct rw_write rec;
 	struct who who;
 	struct file_id id;
+	struct vector vector;
 };
 
 struct {
@@ -36,8 +48,10 @@ static __always_inline struct work *work_get(void)
 		u32 key = i;
 		struct work *w = bpf_map_lookup_elem(&works, &key);
 
-		if (w && !__sync_val_compare_and_swap(&w->busy, 0, 1))
+		if (w && claim(&w->busy)) {
+			w->index = i;
 			return w;
+		}
 	}
 	return NULL;
 }
@@ -108,7 +122,7 @@ static __always_inline u64 cgroup_of(const bool typed, struct task_struct *task)
 	struct cgroup *cgroup = RD(typed, set, dfl_cgrp);
 	struct kernfs_node *node = RD(typed, cgroup, kn);
 
-	return RD(typed, node, id);
+	return kernfs_id(typed, node);
 }
 
 static __always_inline u32 mnt_ns_of(const bool typed, struct task_struct *task)
@@ -159,8 +173,8 @@ static __always_inline u64 task_hash(const bool typed, const struct who *who)
 	u64 h = cfg.key;
 
 	h += (who->tid ^ cfg.key) * 0x9e3779b97f4a7c15ULL;
-	h += (RD(typed, task, start_boottime) ^ cfg.key) * 0xc2b2ae3d27d4eb4fULL;
-	h += (RD(typed, task, self_exec_id) ^ cfg.key) * 0x165667b19e3779f9ULL;
+	h += (start_of(typed, task) ^ cfg.key) * 0xc2b2ae3d27d4eb4fULL;
+	h += (execs_of(typed, task) ^ cfg.key) * 0x165667b19e3779f9ULL;
 	h += (who->comm[0] ^ cfg.key) * 0xd6e8feb86659fd93ULL;
 	h += (who->comm[1] ^ cfg.key) * 0xff51afd7ed558ccdULL;
 	h += (who->uid ^ cfg.key) * 0xc4ceb9fe1a85ec53ULL;
@@ -185,7 +199,7 @@ static __always_inline u32 pid_in_ns(struct task_struct *task, u32 *ns)
 	return BPF_CORE_READ(at, nr);
 }
 
-__noinline int task_send(struct work *w)
+ONCE int task_send(CTX struct work *w)
 {
 	struct task_struct *current = (void *)bpf_get_current_task(), *task, *leader;
 	u32 at_epoch = epoch, index, size = 0, ns;
@@ -194,7 +208,7 @@ __noinline int task_send(struct work *w)
 	struct who *who;
 	struct file *exe;
 	u64 start, end;
-	long sent;
+	bool sent;
 
 	if (!w)
 		return 0;
@@ -205,7 +219,7 @@ __noinline int task_send(struct work *w)
 	exe = BPF_CORE_READ(mm, exe_file);
 	w->id.flags = 0;
 	w->id.path_id = 0;
-	if (exe && !file_identify(false, exe, &w->id))
+	if (exe && !file_identify(PASS_CTX false, exe, &w->id))
 		return 0;
 	s = scratch_get(&index);
 	if (!s)
@@ -213,7 +227,7 @@ __noinline int task_send(struct work *w)
 	s->task.type = RW_TASK;
 	s->task.flags = who->flags | (w->id.flags & (RW_F_FILE | RW_F_DELETED));
 	s->task.task_id = who->task_id;
-	s->task.start_boottime = BPF_CORE_READ(task, start_boottime);
+	s->task.start_boottime = start_of(false, task);
 	s->task.cgroup_id = cgroup_of(false, task);
 	s->task.exe_path_id = w->id.path_id;
 	s->task.tgid = who->tgid;
@@ -236,21 +250,21 @@ __noinline int task_send(struct work *w)
 	if (size > RW_CMDLINE_MAX)
 		size = RW_CMDLINE_MAX;
 	s->task.size = size;
-	sent = bpf_ringbuf_output(&events, s, RW_DATA_OFFSET + size, BPF_RB_NO_WAKEUP);
+	sent = send(PASS_CTX s, RW_DATA_OFFSET + size);
 	scratch_put(s);
-	if (sent)
+	if (!sent)
 		return 0;
 	mark_seen(who->task_id, at_epoch);
 	return 1;
 }
 
 /* False: the task's record was needed and could not be sent. */
-static __always_inline bool task_identify(const bool typed, struct work *w)
+static __always_inline bool task_identify(CTX const bool typed, struct work *w)
 {
 	w->who.task_id = typed ? task_hash(true, &w->who) : task_hash_raw(&w->who);
 	if (already_seen(w->who.task_id))
 		return true;
-	return task_send(w);
+	return task_send(PASS_CTX w);
 }
 
 #endif

@@ -175,8 +175,6 @@ struct task_struct {
 	struct signal_struct *signal;
 };
 
-/* Before 5.5 the field was called real_start_time; the name start_boottime is older than any kernel of this plan. */
-
 struct io_cqe {
 	u64 user_data;
 	s32 res;

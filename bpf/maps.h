@@ -3,26 +3,19 @@
 #define RINGWATCH_MAPS_H
 
 enum {
-	SLOT_BITS = 14,
 	SEEN_BITS = 14,
-	PENDING_MAX = 65536,
 	/* Tasks of one CPU that may be inside a program at the same time: newer kernels can preempt them there. */
 	NEST = 4,
 };
 
-/* What only the submission tells of a request; completion reads the rest from the request itself. */
-struct slot {
-	u64 req;
-	u64 user_data;
-	u64 submit_ns;
-	u64 task_id;
-	s64 pos;
-	u64 buf;
-	u32 len;
-	s32 fd;
-	u32 tid;
-	/* enum rw_flag, and the opcode in the highest byte. */
+/* A walk along a path, from the leaf up. */
+struct path_walk {
+	u64 d;
+	u64 m;
+	u32 size;
+	u32 depth;
 	u32 flags;
+	u32 ended;
 };
 
 struct scratch {
@@ -33,6 +26,7 @@ struct scratch {
 	};
 	/* A name or command line may start at the last byte of RW_DATA_MAX. */
 	u8 data[RW_DATA_MAX + RW_CMDLINE_MAX];
+	struct path_walk walk;
 	u32 busy;
 };
 
@@ -48,23 +42,6 @@ struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 16 * 1024 * 1024);
 } events SEC(".maps");
-
-/* Requests in flight, by the hash of their address: one load tells whether a request is followed. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1 << SLOT_BITS);
-	__type(key, u32);
-	__type(value, struct slot);
-} slots SEC(".maps");
-
-/* Requests in flight whose slot is taken, or of which completion cannot tell all. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, PENDING_MAX);
-	__type(key, u64);
-	__type(value, struct rw_write);
-} pending SEC(".maps");
 
 /* Ids whose strings user space holds; a collision only sends a string again. */
 struct {
@@ -98,14 +75,6 @@ struct {
 	__type(value, struct scratch);
 } scratches SEC(".maps");
 
-/* Requests inside io_write, by the thread that executes it; see probes/io_write.bpf.c. */
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 8192);
-	__type(key, u64);
-	__type(value, u64);
-} writing SEC(".maps");
-
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, RW_COUNTERS);
@@ -115,8 +84,6 @@ struct {
 
 /* Raised by user space when it forgets strings: what was seen before counts as unseen. */
 u32 epoch = 0;
-/* Entries in `pending`; while it is 0, nobody looks there. */
-u64 pending_count = 0;
 
 static __always_inline void count(u32 counter)
 {
@@ -124,6 +91,17 @@ static __always_inline void count(u32 counter)
 
 	if (n)
 		*n += 1;
+}
+
+/* False: there was no room. */
+static __always_inline bool send(CTX const void *record, u64 size)
+{
+#ifdef RW_EARLY
+	/* Before 5.8 user space makes `events` a perf buffer. */
+	if (!bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_ringbuf_output))
+		return !bpf_perf_event_output(context, &events, BPF_F_CURRENT_CPU, (void *)record, size);
+#endif
+	return !bpf_ringbuf_output(&events, (void *)record, size, BPF_RB_NO_WAKEUP);
 }
 
 #endif

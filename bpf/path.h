@@ -51,7 +51,7 @@ static __always_inline struct scratch *scratch_get(u32 *index)
 
 		*index = first + i;
 		s = bpf_map_lookup_elem(&scratches, index);
-		if (s && !__sync_val_compare_and_swap(&s->busy, 0, 1))
+		if (s && claim(&s->busy))
 			return s;
 	}
 	count(RW_LOST_SCRATCH);
@@ -69,13 +69,18 @@ static __always_inline struct mount *mount_of(struct vfsmount *mnt)
 }
 
 /* The hash covers this many components and mount points from the leaf up. */
+#ifdef RW_EARLY
+#define HASH_DEPTH 32
+#else
 #define HASH_DEPTH 64
+#endif
 
-/* False: the path is deeper, so equal hashes do not mean equal paths. */
-static __always_inline bool path_hash(const bool typed, struct dentry *d, struct vfsmount *m, u64 *hash)
+/* The lowest bit tells whether the hash covers the whole path: where not, equal hashes do not mean equal paths. */
+#define HASH_WHOLE 1ULL
+
+static __always_inline u64 path_hash_body(const bool typed, struct dentry *d, struct vfsmount *m)
 {
 	u64 h = cfg.key;
-	bool whole = false;
 
 	for (int i = 0; i < HASH_DEPTH; i++) {
 		struct dentry *parent = RD(typed, d, d_parent);
@@ -85,10 +90,8 @@ static __always_inline bool path_hash(const bool typed, struct dentry *d, struct
 			struct mount *on = RD(typed, mount, mnt_parent);
 
 			h = mix(h, RD(typed, mount, mnt_id));
-			if (on == mount || !d) {
-				whole = true;
-				break;
-			}
+			if (on == mount || !d)
+				return h | HASH_WHOLE;
 			d = RD(typed, mount, mnt_mountpoint);
 			m = &on->mnt;
 			continue;
@@ -96,100 +99,138 @@ static __always_inline bool path_hash(const bool typed, struct dentry *d, struct
 		h = mix(h, RD(typed, d, d_name.hash_len));
 		d = parent;
 	}
-	*hash = h;
-	return whole;
+	return h & ~HASH_WHOLE;
 }
 
-struct path_walk {
-	struct dentry *d;
-	struct vfsmount *m;
-	u32 scratch;
-	u32 size;
-	u32 depth;
-	u32 flags;
-};
-
-static long path_step(u64 i, struct path_walk *w)
+__noinline u64 path_hash_raw(u64 dentry, u64 mnt)
 {
-	struct dentry *d = w->d, *parent = BPF_CORE_READ(d, d_parent);
-	struct vfsmount *m = w->m;
-	struct dentry *root = BPF_CORE_READ(m, mnt_root);
-	u32 key = w->scratch, len, at;
-	struct scratch *s;
-	bool pseudo = d == parent && d != root;
+	return path_hash_body(false, (void *)dentry, (void *)mnt);
+}
 
+static __always_inline u64 path_hash(const bool typed, struct dentry *d, struct vfsmount *m)
+{
+	return typed ? path_hash_body(true, d, m) : path_hash_raw((u64)d, (u64)m);
+}
+
+/* Before bpf_loop the verifier goes through every step. */
+#ifdef RW_EARLY
+#define WALK_DEPTH 128
+#else
+#define WALK_DEPTH RW_PATH_DEPTH
+#endif
+
+/* The state is in the scratch buffer, where the verifier does not follow it: each step looks like the one before. */
+STEP long path_step(u64 i, const u32 *scratch)
+{
+	u32 key = *scratch, len, at;
+	struct scratch *s = bpf_map_lookup_elem(&scratches, &key);
+	struct dentry *d, *parent, *root;
+	struct path_walk *w;
+	struct vfsmount *m;
+	bool pseudo;
+
+	if (!s)
+		return 1;
+	w = &s->walk;
+	d = (void *)w->d;
+	m = (void *)w->m;
+	parent = BPF_CORE_READ(d, d_parent);
+	root = BPF_CORE_READ(m, mnt_root);
+	pseudo = d == parent && d != root;
 	if (d == root || (pseudo && w->depth)) {
 		struct mount *mount = mount_of(m);
 		struct mount *on = BPF_CORE_READ(mount, mnt_parent);
 
-		if (on == mount || !d)
+		if (on == mount || !d) {
+			w->ended = 1;
 			return 1;
-		w->d = BPF_CORE_READ(mount, mnt_mountpoint);
-		w->m = &on->mnt;
+		}
+		w->d = (u64)BPF_CORE_READ(mount, mnt_mountpoint);
+		w->m = (u64)&on->mnt;
 		return 0;
 	}
-	if (pseudo)
+	if (pseudo) {
 		w->flags |= RW_F_PSEUDO;
+		w->ended = 1;
+	}
 	len = BPF_CORE_READ(d, d_name.hash_len) >> 32;
 	if (len > RW_NAME_MAX || w->size + len + 1 > RW_DATA_MAX) {
 		w->flags |= RW_F_TRUNCATED;
+		w->ended = 1;
 		return 1;
 	}
-	s = bpf_map_lookup_elem(&scratches, &key);
-	if (!s)
-		return 1;
 	at = w->size & (RW_DATA_MAX - 1);
 	len &= RW_NAME_MAX;
 	bpf_probe_read_kernel(&s->data[at], len, BPF_CORE_READ(d, d_name.name));
 	s->data[at + len] = 0;
 	w->size += len + 1;
 	w->depth++;
-	w->d = parent;
+	w->d = (u64)parent;
 	return pseudo ? 1 : 0;
 }
 
-/* Sends the path as a string. 0: it could not be sent, so no write may refer to it. */
-__noinline int path_send(const struct file_id *id)
+/* Puts the path's components into a scratch buffer. Returns RW_F_* flags, and above them the number of bytes. */
+__noinline u64 path_build(u64 file_, u32 scratch)
 {
-	u32 at_epoch = epoch, size;
-	struct path_walk w = {};
+	struct scratch *s = bpf_map_lookup_elem(&scratches, &scratch);
+	struct file *file = (void *)file_;
+	struct path_walk *w;
+
+	if (!s)
+		return 0;
+	w = &s->walk;
+	w->d = (u64)BPF_CORE_READ(file, f_path.dentry);
+	w->m = (u64)BPF_CORE_READ(file, f_path.mnt);
+	w->size = 0;
+	w->depth = 0;
+	w->flags = 0;
+	w->ended = 0;
+	REPEAT(WALK_DEPTH, path_step, &scratch);
+	if (!w->ended)
+		w->flags |= RW_F_TRUNCATED;
+	return (u64)w->size << 32 | w->flags;
+}
+
+/* Sends the path as a string. 0: it could not be sent, so no write may refer to it. */
+ONCE int path_send(CTX const struct file_id *id)
+{
+	u32 at_epoch = epoch, size, index;
 	struct vfsmount *m;
 	struct scratch *s;
 	struct file *file;
 	struct dentry *d;
-	u64 again;
-	long sent;
+	u64 built;
+	bool sent;
 
 	if (!id)
 		return 0;
-	s = scratch_get(&w.scratch);
+	s = scratch_get(&index);
 	if (!s)
 		return 0;
 	file = (void *)id->file;
-	w.d = d = BPF_CORE_READ(file, f_path.dentry);
-	w.m = m = BPF_CORE_READ(file, f_path.mnt);
-	if (bpf_loop(RW_PATH_DEPTH, path_step, &w, 0) == RW_PATH_DEPTH)
-		w.flags |= RW_F_TRUNCATED;
-	size = w.size;
+	d = BPF_CORE_READ(file, f_path.dentry);
+	m = BPF_CORE_READ(file, f_path.mnt);
+	built = path_build((u64)file, index);
+	size = built >> 32;
 	if (size > RW_DATA_MAX)
 		size = RW_DATA_MAX;
 	s->path.type = RW_PATH;
-	s->path.flags = w.flags;
+	s->path.flags = built;
 	s->path.path_id = id->path_id;
 	s->path.size = size;
 	s->path.inode = id->inode;
 	s->path.mode = id->mode;
-	sent = bpf_ringbuf_output(&events, s, RW_DATA_OFFSET + size, BPF_RB_NO_WAKEUP);
+	sent = send(PASS_CTX s, RW_DATA_OFFSET + size);
 	scratch_put(s);
-	if (sent)
+	if (!sent)
 		return 0;
 	/* After a rename during the walk the string may be of either name: the next write sends it again. */
-	if (path_hash(false, d, m, &again) && again == id->hash)
+	if (id->hash & HASH_WHOLE && path_hash(false, d, m) == id->hash)
 		mark_seen(id->path_id, at_epoch);
 	return 1;
 }
 
-static __always_inline int identify(const bool typed, struct file_id *id)
+static __always_inline int identify(CTX const bool typed, struct file_id *id)
 {
 	struct file *file = CAST(typed, id->file, struct file);
 	struct inode *inode = RD(typed, file, f_inode);
@@ -208,28 +249,32 @@ static __always_inline int identify(const bool typed, struct file_id *id)
 		id->flags |= RW_F_APPEND;
 	if (!RD(typed, d, d_hash.pprev) && RD(typed, d, d_parent) != d)
 		id->flags |= RW_F_DELETED;
-	path_hash(typed, d, m, &id->hash);
+	id->hash = path_hash(typed, d, m);
 	id->path_id = mix(mix(id->hash, id->inode), id->dev);
 	if (already_seen(id->path_id))
 		return 1;
-	return path_send(id);
+	return path_send(PASS_CTX id);
 }
 
-__noinline int identify_typed(struct file_id *id)
+ONCE int identify_raw(CTX struct file_id *id)
+{
+	return id ? identify(PASS_CTX false, id) : 0;
+}
+
+#ifndef RW_TYPED
+#define identify_typed identify_raw
+#else
+ONCE int identify_typed(struct file_id *id)
 {
 	return id ? identify(true, id) : 0;
 }
-
-__noinline int identify_raw(struct file_id *id)
-{
-	return id ? identify(false, id) : 0;
-}
+#endif
 
 /* False: the path's string was needed and could not be sent. */
-static __always_inline bool file_identify(const bool typed, struct file *file, struct file_id *id)
+static __always_inline bool file_identify(CTX const bool typed, struct file *file, struct file_id *id)
 {
 	id->file = (u64)file;
-	return typed ? identify_typed(id) : identify_raw(id);
+	return typed ? identify_typed(PASS_CTX id) : identify_raw(PASS_CTX id);
 }
 
 #endif

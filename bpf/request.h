@@ -10,16 +10,53 @@
 
 #define OPCODE_SHIFT 24
 
-static __always_inline bool is_write(u8 opcode)
-{
-	return opcode == IORING_OP_WRITE || opcode == IORING_OP_WRITEV || opcode == IORING_OP_WRITE_FIXED ||
-	       opcode == IORING_OP_WRITEV_FIXED;
-}
+enum {
+	SLOT_BITS = 14,
+	PENDING_MAX = 65536,
+};
 
-static __always_inline bool is_vectored(u8 opcode)
-{
-	return opcode == IORING_OP_WRITEV || opcode == IORING_OP_WRITEV_FIXED;
-}
+/* What only the submission tells of a request; completion reads the rest from the request itself. */
+struct slot {
+	u64 req;
+	u64 user_data;
+	u64 submit_ns;
+	u64 task_id;
+	s64 pos;
+	u64 buf;
+	u32 len;
+	s32 fd;
+	u32 tid;
+	/* enum rw_flag, and the opcode in the highest byte. */
+	u32 flags;
+};
+
+/* Requests in flight, by the hash of their address: one load tells whether a request is followed. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1 << SLOT_BITS);
+	__type(key, u32);
+	__type(value, struct slot);
+} slots SEC(".maps");
+
+/* Requests in flight whose slot is taken, or of which completion cannot tell all. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, PENDING_MAX);
+	__type(key, u64);
+	__type(value, struct rw_write);
+} pending SEC(".maps");
+
+/* Requests inside io_write, by the thread that executes it; see probes/io_write.bpf.c. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, u64);
+	__type(value, u64);
+} writing SEC(".maps");
+
+/* Entries in `pending`; while it is 0, nobody looks there. */
+u64 pending_count = 0;
 
 static __always_inline struct slot *slot_of(const void *req)
 {
@@ -53,82 +90,6 @@ static __always_inline bool pending_take(u64 req)
 	return true;
 }
 
-/* The file that a descriptor names for the task; NULL if none. */
-static __always_inline struct file *file_of_fd(struct task_struct *task, s32 fd)
-{
-	struct files_struct *files = BPF_CORE_READ(task, files);
-	struct fdtable *fdt = BPF_CORE_READ(files, fdt);
-	struct file **fds = BPF_CORE_READ(fdt, fd), *file = NULL;
-
-	if (!files || fd < 0 || (u32)fd >= BPF_CORE_READ(fdt, max_fds))
-		return NULL;
-	bpf_probe_read_kernel(&file, sizeof(file), fds + fd);
-	return file;
-}
-
-/* Registered files carry flags in the two low bits. */
-#define FILE_PTR_FLAGS 3UL
-
-static __always_inline struct file *file_of_index(struct io_ring_ctx *ctx, s32 index)
-{
-	unsigned long ptr = 0;
-
-	if (bpf_core_field_exists(struct io_file_table, data)) {
-		struct io_rsrc_node **nodes = BPF_CORE_READ(ctx, file_table.data.nodes), *node = NULL;
-
-		if (index < 0 || (u32)index >= BPF_CORE_READ(ctx, file_table.data.nr))
-			return NULL;
-		bpf_probe_read_kernel(&node, sizeof(node), nodes + index);
-		if (node)
-			ptr = BPF_CORE_READ(node, file_ptr);
-	} else {
-		struct io_ring_ctx___6_0 *old = (void *)ctx;
-		struct io_fixed_file___6_0 *files = BPF_CORE_READ(old, file_table.files);
-
-		if (index < 0 || (u32)index >= BPF_CORE_READ(old, nr_user_files))
-			return NULL;
-		ptr = BPF_CORE_READ(files + index, file_ptr);
-	}
-	return (struct file *)(ptr & ~FILE_PTR_FLAGS);
-}
-
-static __always_inline void set_file(struct rw_write *rec, const struct file_id *id)
-{
-	rec->flags = (rec->flags & ~(RW_F_FILE | RW_F_DELETED | RW_F_NO_POS | RW_F_APPEND)) | id->flags;
-	if (rec->rw_flags & RWF_APPEND)
-		rec->flags |= RW_F_APPEND;
-	rec->path_id = id->path_id;
-	rec->inode = id->inode;
-	rec->dev = id->dev;
-	rec->mode = id->mode;
-}
-
-/* The record's file is unknown until set_file(). */
-static __always_inline void clear_file(struct rw_write *rec)
-{
-	const struct file_id none = {};
-
-	set_file(rec, &none);
-}
-
-/* False: its path could not be sent, and the write counts as lost. */
-static __always_inline bool take_file(const bool typed, struct work *w, struct file *file)
-{
-	if (!file_identify(typed, file, &w->id))
-		return false;
-	set_file(&w->rec, &w->id);
-	return true;
-}
-
-/* By the number in the request, where the request itself does not hold its file; no such file is no failure. */
-static __noinline bool take_file_by_number(struct work *w, struct task_struct *task, struct io_ring_ctx *ctx)
-{
-	s32 fd = w->rec.fd;
-	struct file *file = w->rec.flags & RW_F_FIXED_FILE ? file_of_index(ctx, fd) : file_of_fd(task, fd);
-
-	return !file || take_file(false, w, file);
-}
-
 /* What the request itself tells, at submission and at the end alike. */
 static __always_inline void set_request(const bool typed, struct rw_write *rec, struct io_kiocb *req, u8 opcode)
 {
@@ -137,30 +98,11 @@ static __always_inline void set_request(const bool typed, struct rw_write *rec, 
 	rec->type = RW_WRITE;
 	rec->opcode = opcode;
 	rec->ctx = (u64)RD(typed, req, ctx);
-	rec->user_data = RD(typed, req, cqe.user_data);
+	rec->user_data = user_data_of(typed, req);
 	rec->buf = RD(typed, rw, addr);
 	rec->len = RD(typed, rw, len);
 	rec->rw_flags = RD(typed, rw, flags);
 	rec->iov_count = 0;
-}
-
-static __always_inline void clear_end(struct rw_write *rec)
-{
-	rec->end_ns = 0;
-	rec->ki_pos = 0;
-	rec->exec_tid = 0;
-	rec->result = 0;
-	rec->end = RW_END_UNSEEN;
-	rec->executor = RW_EXEC_UNKNOWN;
-	__builtin_memset(rec->pad, 0, sizeof(rec->pad));
-}
-
-static __always_inline void emit(const struct rw_write *rec)
-{
-	if (bpf_ringbuf_output(&events, (void *)rec, sizeof(*rec), BPF_RB_NO_WAKEUP))
-		count(RW_LOST_RING_FULL);
-	else
-		count(RW_COUNT_WRITES);
 }
 
 /* The end of an entry of which the kernel did not tell. */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * The kernel side of ringwatch, one object. Shared parts first, then one file for each concern; every probe is
- * a thin wrapper over an inline body, with a typed and a raw twin where the write path is hot.
+ * The kernel side for 5.18 and later. Shared parts first, then one file for each concern; every probe is a thin
+ * wrapper over an inline body. It is compiled twice: with RW_TYPED the hot programs are typed tracepoints.
  */
 #include "kernel.h"
 
@@ -11,11 +11,14 @@
 
 #include "record.h"
 #include "config.h"
+#include "portable.h"
 #include "maps.h"
 #include "read.h"
+#include "compat.h"
 #include "path.h"
 #include "identity.h"
 #include "filter.h"
+#include "write.h"
 #include "vector.h"
 #include "request.h"
 

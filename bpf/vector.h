@@ -4,40 +4,52 @@
 #define RINGWATCH_VECTOR_H
 
 /* The kernel takes UIO_MAXIOV (1,024) segments; a write with more is refused, and summed up to here. */
+#ifdef RW_EARLY
+#define SEGMENTS_MAX 1024
+#else
 #define SEGMENTS_MAX 4096
-
-struct vector {
-	const struct iovec *iov;
-	u64 first;
-	u64 sum;
-	u32 n;
-	bool user;
-	/* One segment alone is longer than any sum that is told. */
-	bool over;
-};
+#endif
 
 struct segment {
 	u64 base;
 	u64 len;
 };
 
-static long vector_step(u64 i, struct vector *v)
-{
-	struct segment segment;
-	long err;
+/* Segments that one step adds: fewer steps are less for the verifier to go through. */
+#define SEGMENTS_STEP 8
 
-	if (i >= v->n)
+/* Some segments more to the sum of a work: as in path_step, the state is where the verifier does not follow it. */
+static __always_inline long vector_step(u64 i, const u32 *index, const bool user)
+{
+	u32 key = *index, at = i * SEGMENTS_STEP;
+	struct work *w = bpf_map_lookup_elem(&works, &key);
+	struct segment segment;
+	struct vector *v;
+
+	if (!w)
 		return 1;
-	err = v->user ? bpf_probe_read_user(&segment, sizeof(segment), (void *)v->iov + i * sizeof(segment)) :
-			bpf_probe_read_kernel(&segment, sizeof(segment), (void *)v->iov + i * sizeof(segment));
-	if (err)
-		return 1;
-	if (!i)
-		v->first = segment.base;
-	v->sum += segment.len;
-	if (segment.len > 0xffffffff)
-		v->over = true;
+	v = &w->vector;
+#pragma unroll
+	for (u32 k = 0; k < SEGMENTS_STEP; k++, at++) {
+		void *from = (void *)v->iov + (u64)at * sizeof(segment);
+
+		if (at >= v->n)
+			return 1;
+		if (user ? bpf_probe_read_user(&segment, sizeof(segment), from) :
+			   bpf_probe_read_kernel(&segment, sizeof(segment), from))
+			return 1;
+		if (!at)
+			v->first = segment.base;
+		v->sum += segment.len;
+		/* One segment alone may be longer than any sum that is told. */
+		v->over |= segment.len >> 32;
+	}
 	return 0;
+}
+
+STEP long vector_step_user(u64 i, const u32 *index)
+{
+	return vector_step(i, index, true);
 }
 
 static __always_inline void set_len(struct rw_write *rec, u64 len)
@@ -45,24 +57,49 @@ static __always_inline void set_len(struct rw_write *rec, u64 len)
 	rec->len = len > 0xffffffff ? 0xffffffff : len;
 }
 
-static __always_inline void vector_sum(struct vector *v, struct rw_write *rec)
-{
-	bpf_loop(SEGMENTS_MAX, vector_step, v, 0);
-	rec->buf = v->first;
-	set_len(rec, v->over ? ~0ULL : v->sum);
-}
-
 /*
  * All of these replace what the SQE says, the address of the array and the number of segments, by the address
  * of the first segment and the sum of all.
  */
 
-/* Before the kernel has copied the array: as the program's memory holds it now. */
-static __noinline void vector_of_user(struct rw_write *rec)
+static __always_inline void vector_start(struct work *w, u64 iov)
 {
-	struct vector v = { .iov = (void *)rec->buf, .n = rec->iov_count, .user = true };
+	w->vector.iov = iov;
+	w->vector.n = w->rec.iov_count;
+	w->vector.first = 0;
+	w->vector.sum = 0;
+	w->vector.over = 0;
+}
 
-	vector_sum(&v, rec);
+static __always_inline void vector_end(struct work *w)
+{
+	w->rec.buf = w->vector.first;
+	set_len(&w->rec, w->vector.over ? ~0ULL : w->vector.sum);
+}
+
+/* Before the kernel has copied the array: as the program's memory holds it now. */
+__noinline int vector_of_user_(u32 index)
+{
+	struct work *w = bpf_map_lookup_elem(&works, &index);
+
+	if (!w)
+		return 0;
+	vector_start(w, w->rec.buf);
+	REPEAT(SEGMENTS_MAX / SEGMENTS_STEP, vector_step_user, &index);
+	vector_end(w);
+	return 0;
+}
+
+static __always_inline void vector_of_user(struct work *w)
+{
+	vector_of_user_(w->index);
+}
+
+#ifndef RW_EARLY
+
+STEP long vector_step_kernel(u64 i, const u32 *index)
+{
+	return vector_step(i, index, false);
 }
 
 struct iov_iter___6_3 {
@@ -70,25 +107,29 @@ struct iov_iter___6_3 {
 } __attribute__((preserve_access_index));
 
 /* From the kernel's own copy, where the preparation made one. */
-static __noinline void vector_of_request(struct rw_write *rec, struct io_kiocb *req)
+static __noinline void vector_of_request(struct work *w, struct io_kiocb *req)
 {
+	struct rw_write *rec = &w->rec;
+	u32 index = w->index;
 	struct io_async_rw *rw = BPF_CORE_READ(req, async_data);
-	struct vector v = { .n = rec->iov_count };
+	const struct iovec *iov;
 
 	/* Before 6.10 the array is copied when the request is issued. */
 	if (!bpf_core_field_exists(struct io_async_rw, iter) ||
 	    !(BPF_CORE_READ(req, flags) & cfg.req_async_data)) {
-		vector_of_user(rec);
+		vector_of_user(w);
 		return;
 	}
 	if (bpf_core_field_exists(struct io_async_rw, vec) && rec->opcode == IORING_OP_WRITEV_FIXED) {
 		/* The copied segments end where the array ends. */
 		u32 room = BPF_CORE_READ(rw, vec.nr);
 
-		v.iov = BPF_CORE_READ(rw, vec.iovec);
-		if (room >= v.n)
-			v.iov = (void *)v.iov + (u64)(room - v.n) * sizeof(struct segment);
-		vector_sum(&v, rec);
+		iov = BPF_CORE_READ(rw, vec.iovec);
+		if (room >= rec->iov_count)
+			iov = (void *)iov + (u64)(room - rec->iov_count) * sizeof(struct segment);
+		vector_start(w, (u64)iov);
+		REPEAT(SEGMENTS_MAX / SEGMENTS_STEP, vector_step_kernel, &index);
+		vector_end(w);
 		return;
 	}
 	set_len(rec, BPF_CORE_READ(rw, iter.count));
@@ -97,15 +138,17 @@ static __noinline void vector_of_request(struct rw_write *rec, struct io_kiocb *
 		return;
 	}
 	if (bpf_core_field_exists(struct iov_iter, __iov)) {
-		v.iov = BPF_CORE_READ(rw, iter.__iov);
+		iov = BPF_CORE_READ(rw, iter.__iov);
 	} else {
 		struct iov_iter___6_3 *old = (void *)rw + bpf_core_field_offset(struct io_async_rw, iter);
 
-		v.iov = BPF_CORE_READ(old, iov);
+		iov = BPF_CORE_READ(old, iov);
 	}
 	rec->buf = 0;
-	if (v.n)
-		bpf_probe_read_kernel(&rec->buf, sizeof(rec->buf), v.iov);
+	if (rec->iov_count)
+		bpf_probe_read_kernel(&rec->buf, sizeof(rec->buf), iov);
 }
+
+#endif
 
 #endif

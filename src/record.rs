@@ -149,6 +149,11 @@ pub enum Malformed {
     Field(&'static str, u32),
 }
 
+/// `RW_WRITE`.
+const WRITE: u32 = 1;
+/// `RW_END_IN_FLIGHT`.
+const IN_FLIGHT: u8 = 5;
+
 /// Types whose every bit pattern is a value, without padding.
 ///
 /// # Safety
@@ -183,7 +188,7 @@ fn data(bytes: &[u8], size: u32) -> Result<&[u8], Malformed> {
 pub fn decode(bytes: &[u8]) -> Result<Record<'_>, Malformed> {
     let kind = bytes.first_chunk().map(|b| u32::from_ne_bytes(*b)).ok_or(Malformed::Short(bytes.len()))?;
     match kind {
-        1 => {
+        WRITE => {
             let raw: rw_write = head(bytes)?;
             let end = match raw.end {
                 0 => End::Cqe,
@@ -191,7 +196,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, Malformed> {
                 2 => End::Skipped,
                 3 => End::Link,
                 4 => End::Unseen,
-                5 => End::InFlight,
+                IN_FLIGHT => End::InFlight,
                 other => return Err(Malformed::Field("end", other.into())),
             };
             let executor = match raw.executor {
@@ -220,6 +225,24 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, Malformed> {
         }
         other => Err(Malformed::Type(other)),
     }
+}
+
+/// Whether a record is that of a write.
+pub(crate) fn is_write(bytes: &[u8]) -> bool {
+    bytes.first_chunk() == Some(&WRITE.to_ne_bytes())
+}
+
+/// What was kept of a request at its submission, as the record of one that is still in flight.
+pub(crate) fn in_flight(bytes: &[u8], now: u64) -> Option<Vec<u8>> {
+    let mut raw: rw_write = head(bytes).ok()?;
+    raw.end = IN_FLIGHT;
+    raw.end_ns = now;
+    Some(bytes_of(&raw))
+}
+
+fn bytes_of<T: Plain>(value: &T) -> Vec<u8> {
+    // SAFETY: a Plain type has no padding, so all of its bytes are initialised.
+    unsafe { std::slice::from_raw_parts(std::ptr::from_ref(value).cast::<u8>(), size_of::<T>()) }.to_vec()
 }
 
 /// Records back to back, each behind its length: how the ring thread hands them on.
@@ -273,11 +296,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    fn bytes_of<T: Plain>(value: &T) -> Vec<u8> {
-        // SAFETY: a Plain type has no padding, so all of its bytes are initialised.
-        unsafe { std::slice::from_raw_parts(std::ptr::from_ref(value).cast::<u8>(), size_of::<T>()) }.to_vec()
-    }
 
     #[test]
     fn a_write_survives_the_way() {

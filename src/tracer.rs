@@ -32,6 +32,13 @@ pub struct Config {
     pub select: Select,
     /// Where they go.
     pub sinks: Vec<Sink>,
+    /// For how long.
+    pub limits: Limits,
+}
+
+/// What ends a trace.
+#[derive(Debug, Default)]
+pub struct Limits {
     /// Stop after this time.
     pub duration: Option<Duration>,
     /// Follow this command and stop with it.
@@ -104,7 +111,7 @@ pub fn run(config: Config) -> Result<Outcome, Error> {
         .map_err(|e| Error::System("start a thread", e))?;
 
     let mut feed = Feed { batch: Batch::default(), sender, spare };
-    let traced = trace(&mut session, &mut feed, &mut wake, &signals, config.duration, &config.command);
+    let traced = trace(&mut session, &mut feed, &mut wake, &signals, &config.limits, config.options.buffer_size);
     drop(feed);
     let summary = worker.join().map_err(|_| Error::Pipeline)?;
     let status = traced?;
@@ -123,13 +130,13 @@ fn trace(
     feed: &mut Feed,
     wake: &mut Wake,
     signals: &Signals,
-    duration: Option<Duration>,
-    command: &[std::ffi::OsString],
+    limits: &Limits,
+    buffer_size: u32,
 ) -> Result<Option<ExitStatus>, Error> {
     let feed = std::cell::RefCell::new(feed);
-    let ring = session.ring(|record| feed.borrow_mut().record(record))?;
+    let ring = session.reader(buffer_size, |record| feed.borrow_mut().record(record))?;
     let mut watch = Watch::default();
-    let mut child = match command {
+    let mut child = match &limits.command[..] {
         [] => {
             eprintln!("ringwatch: tracing (plan: {}), Ctrl-C ends it", session.plan().kind);
             None
@@ -141,7 +148,7 @@ fn trace(
             Some(child.release().map_err(failed)?)
         }
     };
-    let deadline = duration.map(|d| Instant::now() + d);
+    let deadline = limits.duration.map(|d| Instant::now() + d);
     let mut cared = Instant::now();
     let mut wait = WAIT_BUSY;
     let mut status = None;
@@ -184,8 +191,9 @@ fn trace(
             wake.wait(WAIT_BUSY);
         }
     }
-    session.stop()?;
+    let left = session.stop()?;
     while ring.consume()? > 0 {}
+    left.iter().for_each(|record| feed.borrow_mut().record(record));
     care(session, &feed, &mut watch, signals)?;
     feed.borrow_mut().hand_on(true);
     Ok(status)

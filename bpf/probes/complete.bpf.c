@@ -1,40 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* A request ended: with a CQE, with a CQE that found no room, or together with a failed link. */
 
-static __always_inline void set_executor(const bool typed, struct rw_write *rec, struct task_struct *submitter)
-{
-	struct task_struct *current = typed ? bpf_get_current_task_btf() : (void *)bpf_get_current_task();
-	u32 flags = RD(typed, current, flags), tid = RD(typed, submitter, pid);
-
-	rec->exec_tid = RD(typed, current, pid);
-	/* The SQPOLL thread is of the same kind as the workers, and the submitter of its ring's requests. */
-	if (flags & PF_IO_WORKER && rec->exec_tid != tid) {
-		rec->executor = RW_EXEC_IOWQ;
-		rec->flags |= RW_F_EXEC_TID;
-	} else if (rec->flags & RW_F_PUNTED) {
-		/* A worker did the work, and another thread posts the completion: which worker, nobody tells. */
-		rec->executor = RW_EXEC_IOWQ;
-		rec->exec_tid = 0;
-	} else if (flags & PF_KTHREAD) {
-		rec->executor = RW_EXEC_KERNEL;
-		rec->flags |= RW_F_EXEC_TID;
-	} else {
-		rec->executor = rec->flags & RW_F_SQPOLL ? RW_EXEC_SQPOLL : RW_EXEC_SUBMITTER;
-		rec->exec_tid = tid;
-		rec->flags |= RW_F_EXEC_TID;
-	}
-}
-
-static __noinline void set_executor_raw(struct rw_write *rec, struct task_struct *submitter)
-{
-	set_executor(false, rec, submitter);
-}
-
 /* Takes what was kept at submission. False: nothing was. */
 static __always_inline bool take(const bool typed, struct rw_write *rec, struct io_kiocb *req, u8 opcode)
 {
 	struct slot *slot = slot_of(req);
-	u64 user_data = RD(typed, req, cqe.user_data), key = (u64)req;
+	u64 user_data = user_data_of(typed, req), key = (u64)req;
 	struct rw_write *held;
 
 	if (slot && slot->req == (u64)req && slot->user_data == user_data) {
@@ -207,7 +178,7 @@ static long overflow_step(u64 i, struct overflow_walk *w)
 		return 1;
 	req = (void *)node - bpf_core_field_offset(struct io_kiocb, comp_list);
 	w->node = BPF_CORE_READ(node, next);
-	if (BPF_CORE_READ(req, cqe.user_data) != w->user_data || BPF_CORE_READ(req, cqe.res) != w->result ||
+	if (user_data_of(false, req) != w->user_data || result_of(false, req) != w->result ||
 	    !is_write(BPF_CORE_READ(req, opcode)))
 		return 0;
 	/* Those before it in the list have ended, and are held no more. */
@@ -222,8 +193,8 @@ static long overflow_step(u64 i, struct overflow_walk *w)
 
 static __always_inline bool overflowed(const struct overflow_walk *w, struct io_kiocb *req)
 {
-	return BPF_CORE_READ(req, ctx) == w->ctx && BPF_CORE_READ(req, cqe.user_data) == w->user_data &&
-	       BPF_CORE_READ(req, cqe.res) == w->result;
+	return BPF_CORE_READ(req, ctx) == w->ctx && user_data_of(false, req) == w->user_data &&
+	       result_of(false, req) == w->result;
 }
 
 /* Before 6.10 a worker posts its completion itself, past the list: then all that are followed are looked at. */
@@ -279,7 +250,7 @@ static __always_inline int on_fail_link(struct io_kiocb *req, struct io_kiocb *l
 	if (!(BPF_CORE_READ(req, flags) & cfg.req_skip_link_cqes))
 		return 0;
 	return end_raw(link, RW_END_LINK,
-		       BPF_CORE_READ(link, flags) & cfg.req_fail ? BPF_CORE_READ(link, cqe.res) : -ECANCELED);
+		       BPF_CORE_READ(link, flags) & cfg.req_fail ? result_of(false, link) : -ECANCELED);
 }
 
 static __always_inline int on_complete(const bool typed, void *request)
@@ -290,30 +261,37 @@ static __always_inline int on_complete(const bool typed, void *request)
 	if (!request)
 		return 0;
 	if (typed)
-		return end(typed, req, RW_END_CQE, RD(typed, req, cqe.res));
-	return end_raw(req, RW_END_CQE, BPF_CORE_READ(req, cqe.res));
+		return end(typed, req, RW_END_CQE, result_of(typed, req));
+	return end_raw(req,
+		       cfg.complete_first && cq_full(BPF_CORE_READ(req, ctx)) ? RW_END_OVERFLOW : RW_END_CQE,
+		       result_of(false, req));
 }
 
-SEC("tp_btf/io_uring_complete")
-int BPF_PROG(complete_typed, void *ring, void *req)
+SEC(HOT("io_uring_complete"))
+int BPF_PROG(complete, void *ring, void *req)
 {
-	return on_complete(true, req);
-}
-
-SEC("raw_tp/io_uring_complete")
-int BPF_PROG(complete_raw, void *ring, void *req)
-{
-	return on_complete(false, req);
+	return WHOLE(on_complete(TYPED, req));
 }
 
 SEC("raw_tp/io_uring_cqe_overflow")
 int BPF_PROG(cqe_overflow, struct io_ring_ctx *ring, u64 user_data, s32 res)
 {
-	return on_overflow(ring, user_data, res);
+	return WHOLE(on_overflow(ring, user_data, res));
 }
 
 SEC("raw_tp/io_uring_fail_link")
 int BPF_PROG(fail_link, struct io_kiocb *req, struct io_kiocb *link)
 {
-	return on_fail_link(req, link);
+	return WHOLE(on_fail_link(req, link));
 }
+
+#ifndef RW_TYPED
+
+/* 5.18 and 5.19. */
+SEC("raw_tp/io_uring_fail_link")
+int BPF_PROG(fail_link_5_18, void *ring, struct io_kiocb *req, u64 user_data, u32 opcode, struct io_kiocb *link)
+{
+	return WHOLE(on_fail_link(req, link));
+}
+
+#endif

@@ -12,7 +12,7 @@ static __noinline int returned(struct io_kiocb *req, int ret)
 	struct io_rw *rw = (void *)req;
 	struct work *w;
 
-	if (!held || !(held->flags & RW_F_CQE_SKIP) || held->user_data != BPF_CORE_READ(req, cqe.user_data))
+	if (!held || !(held->flags & RW_F_CQE_SKIP) || held->user_data != user_data_of(false, req))
 		return 0;
 	/* Without room to work or to send the path it is found later. */
 	w = work_get();
@@ -29,7 +29,7 @@ static __noinline int returned(struct io_kiocb *req, int ret)
 	if (!pending_take(key))
 		goto out;
 	rec->end = RW_END_SKIPPED;
-	rec->result = BPF_CORE_READ(req, cqe.res);
+	rec->result = result_of(false, req);
 	rec->ki_pos = BPF_CORE_READ(rw, kiocb.ki_pos);
 	rec->flags |= RW_F_KI_POS | RW_F_END_SEEN;
 	set_executor_raw(rec, task_of(false, req));
@@ -43,7 +43,7 @@ out:
 SEC("fexit/io_write")
 int BPF_PROG(io_write_exit, struct io_kiocb *req, unsigned int issue_flags, int ret)
 {
-	return pending_count ? returned(req, ret) : 0;
+	return pending_count ? WHOLE(returned(req, ret)) : 0;
 }
 
 /* A kretprobe does not see the arguments: they are kept by thread. */

@@ -35,11 +35,11 @@ static __always_inline void submitted(const bool typed, struct io_kiocb *req, st
 	if (req_flags & cfg.req_fixed_file)
 		rec->flags |= RW_F_FIXED_FILE;
 	rec->asked_pos = RD(typed, rw, kiocb.ki_pos);
-	rec->fd = RD(typed, req, cqe.fd);
+	rec->fd = fd_of(typed, req);
 	rec->submit_ns = bpf_ktime_get_ns();
 	if (is_vectored(opcode)) {
 		rec->iov_count = rec->len;
-		vector_of_request(rec, req);
+		vector_of_request(w, req);
 	}
 
 	if (!(req_flags & cfg.req_cqe_skip) && !slot->req &&
@@ -112,7 +112,7 @@ static __always_inline void failed(const bool typed, const struct io_uring_sqe *
 	rec->submit_ns = bpf_ktime_get_ns();
 	set_submitter(rec, &w->who);
 	rec->ctx = (u64)ctx;
-	rec->user_data = RD(typed, req, cqe.user_data);
+	rec->user_data = user_data_of(typed, req);
 	rec->asked_pos = RD(typed, sqe, off);
 	rec->buf = RD(typed, sqe, addr);
 	rec->len = RD(typed, sqe, len);
@@ -121,7 +121,7 @@ static __always_inline void failed(const bool typed, const struct io_uring_sqe *
 	rec->iov_count = 0;
 	if (is_vectored(opcode)) {
 		rec->iov_count = rec->len;
-		vector_of_user(rec);
+		vector_of_user(w);
 	}
 	clear_file(rec);
 	take_file_by_number(w, task_of(false, req), ctx);
@@ -182,50 +182,50 @@ static __always_inline int on_punted(const bool typed, struct io_kiocb *req)
 	return 0;
 }
 
-SEC("tp_btf/io_uring_submit_req")
-int BPF_PROG(submit_req_typed, struct io_kiocb *req)
+SEC(HOT("io_uring_submit_req"))
+int BPF_PROG(submit_req, struct io_kiocb *req)
 {
-	return on_submit(true, req);
+	return WHOLE(on_submit(TYPED, req));
 }
 
-SEC("raw_tp/io_uring_submit_req")
-int BPF_PROG(submit_req_raw, struct io_kiocb *req)
+SEC(HOT("io_uring_submit_sqe"))
+int BPF_PROG(submit_sqe, struct io_kiocb *req)
 {
-	return on_submit(false, req);
+	return WHOLE(on_submit(TYPED, req));
 }
 
-SEC("tp_btf/io_uring_submit_sqe")
-int BPF_PROG(submit_sqe_typed, struct io_kiocb *req)
+SEC(HOT("io_uring_req_failed"))
+int BPF_PROG(req_failed, const struct io_uring_sqe *sqe, struct io_kiocb *req)
 {
-	return on_submit(true, req);
+	return WHOLE(on_failed(TYPED, sqe, req));
 }
 
+SEC(HOT("io_uring_queue_async_work"))
+int BPF_PROG(queue_async_work, struct io_kiocb *req)
+{
+	return WHOLE(on_punted(TYPED, req));
+}
+
+#ifndef RW_TYPED
+
+/* The forms of 5.18 and 5.19. */
 SEC("raw_tp/io_uring_submit_sqe")
-int BPF_PROG(submit_sqe_raw, struct io_kiocb *req)
+int BPF_PROG(submit_sqe_5_18, void *ring, struct io_kiocb *req)
 {
-	return on_submit(false, req);
-}
-
-SEC("tp_btf/io_uring_req_failed")
-int BPF_PROG(req_failed_typed, const struct io_uring_sqe *sqe, struct io_kiocb *req)
-{
-	return on_failed(true, sqe, req);
+	/* A member of a link that was refused was told by io_uring_req_failed. */
+	return BPF_CORE_READ(req, flags) & cfg.req_fail ? 0 : on_submit(false, req);
 }
 
 SEC("raw_tp/io_uring_req_failed")
-int BPF_PROG(req_failed_raw, const struct io_uring_sqe *sqe, struct io_kiocb *req)
+int BPF_PROG(req_failed_5_18, const struct io_uring_sqe *sqe, void *ring, struct io_kiocb *req)
 {
 	return on_failed(false, sqe, req);
 }
 
-SEC("tp_btf/io_uring_queue_async_work")
-int BPF_PROG(queue_async_work_typed, struct io_kiocb *req)
-{
-	return on_punted(true, req);
-}
-
 SEC("raw_tp/io_uring_queue_async_work")
-int BPF_PROG(queue_async_work_raw, struct io_kiocb *req)
+int BPF_PROG(queue_async_work_5_18, void *ring, struct io_kiocb *req)
 {
 	return on_punted(false, req);
 }
+
+#endif

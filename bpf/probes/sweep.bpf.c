@@ -2,9 +2,9 @@
 /* Called by user space: tells of writes whose end the kernel does not tell. */
 
 /* Whether the memory of the request still is that request. */
-static __always_inline bool still(const struct io_kiocb *req, const struct rw_write *rec)
+static __always_inline bool still(struct io_kiocb *req, const struct rw_write *rec)
 {
-	return (u64)BPF_CORE_READ(req, ctx) == rec->ctx && BPF_CORE_READ(req, cqe.user_data) == rec->user_data;
+	return (u64)BPF_CORE_READ(req, ctx) == rec->ctx && user_data_of(false, req) == rec->user_data;
 }
 
 struct free_walk {
@@ -93,7 +93,9 @@ static __noinline void end_pending(u64 key, const struct rw_write *held, bool st
 	}
 	if (ended && alive) {
 		rec->ki_pos = BPF_CORE_READ(rw, kiocb.ki_pos);
-		rec->flags |= RW_F_KI_POS;
+		/* Unless a new request has taken the memory meanwhile. */
+		if (still(req, rec) && has_ended(req))
+			rec->flags |= RW_F_KI_POS;
 	}
 	emit_untold(rec, ended ? RW_END_SKIPPED : RW_END_IN_FLIGHT);
 out:
@@ -123,7 +125,7 @@ static long sweep_slot(u64 i, void *unused)
 	if (!slot_take(slot, (u64)req))
 		goto out;
 	w->rec.ctx = (u64)BPF_CORE_READ(req, ctx);
-	if (BPF_CORE_READ(req, cqe.user_data) == w->rec.user_data && !late_file(w, req, false)) {
+	if (user_data_of(false, req) == w->rec.user_data && !late_file(w, req, false)) {
 		count(RW_LOST_RING_FULL);
 		goto out;
 	}

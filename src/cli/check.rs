@@ -1,15 +1,17 @@
 //! `ringwatch check`.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
 
-use super::{Exit, Failure, print};
-use crate::kernel::driver::{self, Options, Storage};
-use crate::kernel::facts::Facts;
-use crate::kernel::health::{ProbeHealth, Verdict};
-use crate::kernel::plan::{Plan, Twin, plan};
+use super::{Exit, Failure, print, sources};
+use crate::kernel::driver::{self, Options, Storage, Verified};
+use crate::kernel::facts::{Facts, Sources};
+use crate::kernel::health::{Capability, ProbeHealth, Verdict};
+use crate::kernel::plan::{Plan, PlanKind, plan};
+use crate::kernel::probe::Probe;
 
 /// Tell what this kernel offers, which probe plan would run and why, and what is missing.
 ///
@@ -19,13 +21,26 @@ pub(super) struct Arguments {
     /// One JSON object.
     #[arg(long)]
     json: bool,
+
+    /// Try this probe plan instead of the one that the kernel's facts suggest.
+    #[arg(long, value_name = "PLAN")]
+    probes: Option<PlanKind>,
+
+    /// Take the kernel's type information (BTF) from this file.
+    #[arg(long, value_name = "FILE")]
+    btf: Option<PathBuf>,
 }
 
 #[derive(Debug, Serialize)]
 struct Report {
     facts: Facts,
     plan: Option<Plan>,
+    /// Each probe that some plan has, with its verdict.
     probes: Vec<ProbeHealth>,
+    /// The programs that were loaded.
+    programs: Vec<Verified>,
+    /// What the plan tells.
+    capabilities: Vec<Capability>,
     /// What keeps ringwatch from tracing.
     problem: Option<String>,
     /// What to know before tracing.
@@ -36,31 +51,45 @@ struct Report {
 const BUFFER: u32 = 64 * 1024;
 
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
-    let report = report(Facts::collect());
+    let sources = Sources { all: true, ..sources(arguments.btf.as_deref(), arguments.probes)? };
+    let report = report(Facts::collect(&sources), &sources, arguments.probes);
     let text = if arguments.json { serde_json::to_string_pretty(&report)? + "\n" } else { text(&report) };
     print(&text)?;
     Ok(if report.problem.is_none() { Exit::Success } else { Exit::Failure })
 }
 
-fn report(facts: Facts) -> Report {
+fn report(facts: Facts, sources: &Sources, forced: Option<PlanKind>) -> Report {
     let notes = notes(&facts);
-    let mut report = Report { facts, plan: None, probes: vec![], problem: None, notes };
-    match plan(&report.facts, None) {
-        Err(refusal) => report.problem = Some(refusal.to_string()),
-        Ok(mut plan) => {
-            plan.follow_tree();
-            let mut storage = Storage::default();
-            let started = driver::start(&mut storage, &plan, &Options { buffer_size: BUFFER, ..Options::default() });
-            match started {
-                Err(error) => report.problem = Some(error.to_string()),
-                Ok(session) => {
-                    report.probes = session.health().to_vec();
-                    plan = session.plan().clone();
-                }
+    let mut report =
+        Report { facts, plan: None, probes: vec![], programs: vec![], capabilities: vec![], problem: None, notes };
+    let mut plan = match plan(&report.facts, forced) {
+        Ok(plan) => plan,
+        Err(refusal) => {
+            report.problem = Some(refusal.to_string());
+            return report;
+        }
+    };
+    plan.follow_tree();
+    let mut storage = Storage::default();
+    let options = Options { buffer_size: BUFFER, btf: sources.btf.clone(), statistics: true, ..Options::default() };
+    match driver::start(&mut storage, &plan, &options) {
+        Err(error) => report.problem = Some(error.to_string()),
+        Ok(session) => {
+            report.probes = session.health().to_vec();
+            report.programs = session.verified().to_vec();
+            report.capabilities = session.capabilities();
+            plan = session.plan().clone();
+            if let Some(forced) = forced.filter(|&f| f != plan.kind) {
+                report.problem = Some(format!("the kernel refused the plan {forced}; it takes {}", plan.kind));
             }
-            report.plan = Some(plan);
         }
     }
+    for probe in Probe::ALL {
+        if !report.probes.iter().any(|h| h.probe == probe) {
+            report.probes.push(ProbeHealth { probe, verdict: Verdict::NotNeeded });
+        }
+    }
+    report.plan = Some(plan);
     report
 }
 
@@ -95,11 +124,24 @@ fn text(report: &Report) -> String {
             Some(c) => format!("CAP_BPF: {}, CAP_PERFMON: {}", yes(c.bpf), yes(c.perfmon)),
         },
     );
-    line("BTF", if facts.btf.is_some() { "yes" } else { "no" });
+    line(
+        "BTF",
+        match &facts.btf {
+            Some(btf) if btf.from_kernel => "yes",
+            Some(_) => "from a file",
+            None => "no",
+        },
+    );
     if let Some(btf) = &facts.btf {
         line("io_uring", yes(btf.io_uring));
         line("tracepoints", &btf.tracepoints.keys().cloned().collect::<Vec<_>>().join(" "));
         line("typed reads", yes(btf.functions.iter().any(|f| f == "bpf_rdonly_cast")));
+    }
+    if let Some(kprobes) = facts.kprobes {
+        line("kprobes", yes(kprobes));
+    }
+    if let Some(symbols) = &facts.symbols {
+        line("functions", &symbols.join(" "));
     }
     line("lockdown", facts.lockdown.as_deref().unwrap_or("unknown"));
     if let Some(plan) = &report.plan {
@@ -107,14 +149,17 @@ fn text(report: &Report) -> String {
     }
     for health in &report.probes {
         let verdict = match &health.verdict {
-            Verdict::Attached { twin: Twin::Typed } => "attached, typed".to_owned(),
-            Verdict::Attached { twin: Twin::Raw } => "attached, raw".to_owned(),
-            Verdict::Unsupported { reason } => format!("unsupported: {reason}"),
+            Verdict::Attached { twin } => format!("attached, {}", twin.name()),
+            Verdict::Unsupported { reason } => format!("unsupported: this kernel has none; {reason}"),
             Verdict::Broken { reason } => {
                 format!("broken: {reason}; {}", health.probe.without().unwrap_or("nothing works without it"))
             }
+            Verdict::NotNeeded => "not needed".to_owned(),
         };
-        let _ = writeln!(out, "  {:<26} {verdict}", health.probe.name());
+        let _ = writeln!(out, "  {:<26} {verdict}", health.probe.place());
+    }
+    for capability in &report.capabilities {
+        let _ = writeln!(out, "tells          {}: {} ({})", capability.name, yes(capability.yes), capability.how);
     }
     for note in &report.notes {
         let _ = writeln!(out, "note           {note}");

@@ -4,9 +4,14 @@ mod check;
 mod events;
 mod trace;
 
+use std::path::Path;
 use std::process::ExitCode;
 
+use anyhow::anyhow;
 use clap::{Parser, Subcommand};
+
+use crate::kernel::facts::{self, Sources};
+use crate::kernel::plan::PlanKind;
 
 /// See every write made through io_uring: who asked for it, which file, where, how many bytes, what came of it,
 /// how long it took.
@@ -61,6 +66,17 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
         Self::Other(error.into())
     }
+}
+
+/// Where facts are looked for.
+fn sources(btf: Option<&Path>, forced: Option<PlanKind>) -> Result<Sources, Failure> {
+    if let Some(file) = btf {
+        facts::check_btf(file).map_err(|why| {
+            anyhow!("{} is no BTF of a kernel: {why}; give a file such as /sys/kernel/btf/vmlinux is", file.display())
+        })?;
+    }
+    let all = matches!(forced, Some(PlanKind::Kprobe | PlanKind::KprobeLegacy));
+    Ok(Sources { btf: btf.map(Path::to_owned), all })
 }
 
 /// Runs the program.

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -9,13 +10,13 @@ use anyhow::Context as _;
 use clap::Args;
 use globset::{GlobBuilder, GlobSetBuilder};
 
-use super::{Exit, Failure};
+use super::{Exit, Failure, sources};
 use crate::kernel::driver::{FILTER_MAX, Options};
 use crate::kernel::facts::Facts;
 use crate::kernel::plan::{PlanKind, plan};
 use crate::output::{Sink, Target};
 use crate::pipeline::Select;
-use crate::tracer::{self, Config, Outcome};
+use crate::tracer::{self, Config, Limits, Outcome};
 
 /// Tell of each write as its outcome becomes known.
 ///
@@ -62,6 +63,10 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "PLAN")]
     probes: Option<PlanKind>,
 
+    /// Take the kernel's type information (BTF) from this file, for kernels that carry none.
+    #[arg(long, value_name = "FILE")]
+    btf: Option<PathBuf>,
+
     /// Read kernel memory by helper calls, as on kernels whose verifier knows no typed reads.
     #[arg(long, hide = true)]
     raw_reads: bool,
@@ -83,7 +88,8 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         return Err(Failure::Usage("only one --output can go to standard output: give the others a path".to_owned()));
     }
 
-    let mut plan = plan(&Facts::collect(), arguments.probes)?;
+    let sources = sources(arguments.btf.as_deref(), arguments.probes)?;
+    let mut plan = plan(&Facts::collect(&sources), arguments.probes)?;
     if arguments.raw_reads {
         plan = plan.raw("asked for");
     }
@@ -100,11 +106,12 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
             uids: arguments.uid,
             comms: arguments.comm,
             tree,
+            btf: arguments.btf,
+            statistics: false,
         },
         select,
         sinks,
-        duration: arguments.duration,
-        command: arguments.command,
+        limits: Limits { duration: arguments.duration, command: arguments.command },
     });
     let outcome = match outcome {
         Err(error @ tracer::Error::Command(..)) => {

@@ -9,6 +9,9 @@ use libbpf_rs::btf::types::{Enum, Func, Struct, Typedef};
 use libbpf_rs::btf::{Btf, BtfKind, BtfType, types};
 use serde::{Deserialize, Serialize};
 
+use super::probe::Probe;
+use super::trial;
+
 /// The kernel's own type information.
 pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 
@@ -31,6 +34,7 @@ const TRACEPOINTS: [&str; 8] = [
 
 /// Everything a plan depends on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Facts {
     /// `uname -r`, for people; no decision rests on it.
     pub release: String,
@@ -44,8 +48,23 @@ pub struct Facts {
     pub io_uring_disabled: Option<u32>,
     /// The active lockdown mode: `none`, `integrity` or `confidentiality`.
     pub lockdown: Option<String>,
+    /// Whether kprobes can be made.
+    pub kprobes: Option<bool>,
+    /// Whether the kernel takes programs for functions (fentry): a trial load. `None`: not tried.
+    pub fentry: Option<bool>,
+    /// Which of the functions that some plan probes are symbols of the kernel. `None`: not looked at.
+    pub symbols: Option<Vec<String>>,
     /// What the kernel's type information tells.
     pub btf: Option<BtfFacts>,
+}
+
+/// Where to look.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// A file with the kernel's type information, instead of the kernel's own.
+    pub btf: Option<PathBuf>,
+    /// Also where it takes long: the kernel's symbols.
+    pub all: bool,
 }
 
 /// Capabilities of this process.
@@ -65,10 +84,22 @@ impl Capabilities {
     pub fn suffice(self) -> bool {
         self.sys_admin || (self.bpf && self.perfmon)
     }
+
+    /// For people: what is not there. `None`: nothing is missing.
+    #[must_use]
+    pub fn missing(self) -> Option<&'static str> {
+        match (self.bpf, self.perfmon) {
+            _ if self.suffice() => None,
+            (true, false) => Some("CAP_PERFMON is"),
+            (false, true) => Some("CAP_BPF is"),
+            _ => Some("CAP_BPF and CAP_PERFMON are"),
+        }
+    }
 }
 
 /// What the kernel's type information tells.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct BtfFacts {
     /// The types of each tracepoint's arguments, by tracepoint; absent: no such tracepoint.
     pub tracepoints: BTreeMap<String, Vec<String>>,
@@ -80,19 +111,45 @@ pub struct BtfFacts {
     pub helpers: Vec<String>,
     /// `struct io_kiocb` exists: the kernel has io_uring.
     pub io_uring: bool,
+    /// The running kernel carries it; else it is from a file.
+    pub from_kernel: bool,
+    /// The id of `io_write` in the kernel's own type information.
+    #[serde(skip)]
+    pub io_write_id: Option<u32>,
+    /// A task can be preempted inside a tracepoint (7.0 and later).
+    pub preemptible: bool,
 }
 
-const REQUEST_FLAGS: [&str; 5] =
-    ["REQ_F_FIXED_FILE", "REQ_F_CQE_SKIP", "REQ_F_FAIL", "REQ_F_ASYNC_DATA", "REQ_F_SKIP_LINK_CQES"];
+const REQUEST_FLAGS: [&str; 6] = [
+    "REQ_F_FIXED_FILE",
+    "REQ_F_CQE_SKIP",
+    "REQ_F_FAIL",
+    // Its name before 5.14.
+    "REQ_F_FAIL_LINK",
+    "REQ_F_ASYNC_DATA",
+    "REQ_F_SKIP_LINK_CQES",
+];
 
-const FUNCTIONS: [&str; 2] = ["bpf_rdonly_cast", "io_write"];
+/// Functions that programs call.
+const CALLED: [&str; 2] = ["bpf_rdonly_cast", "bpf_preempt_disable"];
+
+/// Comes with tracepoints that are guarded by SRCU, and not by a section that cannot be preempted.
+const PREEMPTIBLE: &str = "class_srcu_fast_notrace_t";
 
 const HELPERS: [&str; 3] = ["BPF_FUNC_loop", "BPF_FUNC_for_each_map_elem", "BPF_FUNC_ringbuf_output"];
 
 impl Facts {
     /// Looks at the running kernel.
     #[must_use]
-    pub fn collect() -> Self {
+    pub fn collect(sources: &Sources) -> Self {
+        let btf = match &sources.btf {
+            Some(file) => BtfFacts::collect(file, false),
+            None => BtfFacts::collect(Path::new(KERNEL_BTF), true),
+        };
+        // Without a completion that carries the request, functions must tell.
+        let needed = btf.as_ref().is_some_and(|b| {
+            b.tracepoints.get("io_uring_complete").and_then(|a| a.get(1)).is_none_or(|t| t != "void*")
+        });
         Self {
             release: read("/proc/sys/kernel/osrelease").unwrap_or_default(),
             machine: std::env::consts::ARCH.to_owned(),
@@ -100,26 +157,88 @@ impl Facts {
             capabilities: capabilities(),
             io_uring_disabled: read("/proc/sys/kernel/io_uring_disabled").and_then(|s| s.parse().ok()),
             lockdown: read("/sys/kernel/security/lockdown").and_then(|s| active_of(&s)),
-            btf: BtfFacts::collect(Path::new(KERNEL_BTF)),
+            fentry: btf.as_ref().and_then(|b| b.io_write_id).map(trial::takes_fentry),
+            kprobes: Some(Path::new(KPROBE_EVENTS).exists()),
+            symbols: if sources.all || needed { symbols() } else { None },
+            btf,
+        }
+    }
+
+    /// Whether the kernel has a function of this name to probe.
+    #[must_use]
+    pub fn has_function(&self, name: &str) -> bool {
+        match (&self.symbols, &self.btf) {
+            (Some(symbols), _) => symbols.iter().any(|s| s == name),
+            (None, Some(btf)) => btf.functions.iter().any(|f| f == name),
+            (None, None) => false,
         }
     }
 }
 
+/// Where the kernel offers kprobes to perf_event_open.
+const KPROBE_EVENTS: &str = "/sys/bus/event_source/devices/kprobe";
+
+fn probed() -> impl Iterator<Item = &'static str> {
+    Probe::ALL.into_iter().filter(|p| p.is_function()).map(Probe::name)
+}
+
+fn symbols() -> Option<Vec<String>> {
+    let text = fs::read("/proc/kallsyms").ok()?;
+    let mut found: Vec<String> = vec![];
+    for line in text.split(|&b| b == b'\n') {
+        let mut words = line.split(|b| b.is_ascii_whitespace());
+        if let (Some(kind), Some(name)) = (words.nth(1), words.next())
+            && kind.eq_ignore_ascii_case(b"t")
+            && let Some(name) = probed().find(|p| p.as_bytes() == name)
+            && !found.iter().any(|f| f == name)
+        {
+            found.push(name.to_owned());
+        }
+    }
+    found.sort();
+    Some(found)
+}
+
+/// Whether a file holds a kernel's type information.
+///
+/// # Errors
+/// Says what it is instead.
+pub fn check_btf(file: &Path) -> Result<(), String> {
+    let meta = fs::metadata(file).map_err(|e| e.to_string())?;
+    if meta.is_dir() {
+        return Err("it is a directory".to_owned());
+    }
+    let btf = Btf::from_path(file).map_err(|e| e.to_string())?;
+    match btf.type_by_name::<Struct<'_>>("task_struct") {
+        Some(_) => Ok(()),
+        None => Err("it does not describe task_struct".to_owned()),
+    }
+}
+
 impl BtfFacts {
-    fn collect(path: &Path) -> Option<Self> {
+    fn collect(path: &Path, from_kernel: bool) -> Option<Self> {
         let btf = Btf::from_path(path).ok()?;
-        let mut facts = Self { io_uring: btf.type_by_name::<Struct<'_>>("io_kiocb").is_some(), ..Self::default() };
+        let mut facts = Self {
+            io_uring: btf.type_by_name::<Struct<'_>>("io_kiocb").is_some(),
+            from_kernel,
+            preemptible: btf.type_by_name::<Typedef<'_>>(PREEMPTIBLE).is_some(),
+            ..Self::default()
+        };
         for name in TRACEPOINTS {
             if let Some(arguments) = tracepoint_arguments(&btf, name) {
                 facts.tracepoints.insert(name.to_owned(), arguments);
             }
         }
-        for name in FUNCTIONS {
-            if btf.type_by_name::<Func<'_>>(name).is_some() {
+        for name in CALLED.into_iter().chain(probed()) {
+            if !facts.functions.iter().any(|f| f == name) && btf.type_by_name::<Func<'_>>(name).is_some() {
                 facts.functions.push(name.to_owned());
             }
         }
         facts.scan_enums(&btf);
+        if from_kernel {
+            let function = btf.type_by_name::<Func<'_>>(Probe::IoWrite.name());
+            facts.io_write_id = function.map(|f| u32::from(f.type_id()));
+        }
         Some(facts)
     }
 

@@ -5,126 +5,48 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::facts::{BtfFacts, Facts};
+pub use super::probe::{Choice, Probe, Twin};
 
 /// A way to see writes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum PlanKind {
-    /// Tracepoints whose completion carries the request: 6.0 and later.
+    /// Tracepoints whose completion carries the request: 5.18 and later.
     Tracepoint,
-    /// The same, and fexit on `io_write` for the end of writes that post no CQE.
+    /// Tracepoints, and functions by fentry and fexit for what they do not tell.
     Fentry,
-    /// The same, with kprobe and kretprobe.
+    /// The same by kprobes: 5.5 and later.
     Kprobe,
+    /// Functions alone: 5.1 to 5.4, which have no io_uring tracepoints.
+    KprobeLegacy,
+}
+
+impl PlanKind {
+    /// All of them; the first that a kernel can run is taken. docs/performance.md has the figures behind the order.
+    pub const PREFERENCE: [Self; 4] = [Self::Fentry, Self::Tracepoint, Self::Kprobe, Self::KprobeLegacy];
 }
 
 impl fmt::Display for PlanKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tracepoint => f.write_str("tracepoint"),
-            Self::Fentry => f.write_str("fentry"),
-            Self::Kprobe => f.write_str("kprobe"),
-        }
+        f.write_str(match self {
+            Self::Tracepoint => "tracepoint",
+            Self::Fentry => "fentry",
+            Self::Kprobe => "kprobe",
+            Self::KprobeLegacy => "kprobe-legacy",
+        })
     }
 }
 
-/// One place in the kernel that is watched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Probe {
-    /// A request was accepted (6.4 and later).
-    IoUringSubmitReq,
-    /// A request was accepted (before 6.4).
-    IoUringSubmitSqe,
-    /// A request was refused in preparation.
-    IoUringReqFailed,
-    /// A request was handed to io-wq.
-    IoUringQueueAsyncWork,
-    /// A CQE was posted.
-    IoUringComplete,
-    /// A CQE found the CQ ring full.
-    IoUringCqeOverflow,
-    /// A link was cancelled by the failure of another.
-    IoUringFailLink,
-    /// A ring was created.
-    IoUringCreate,
-    /// `io_write` returns (fexit).
-    IoWriteExit,
-    /// `io_write` is called (kprobe).
-    IoWriteEntry,
-    /// `io_write` returns (kretprobe).
-    IoWriteReturn,
-    /// A process forked: the followed tree grows.
-    SchedProcessFork,
-    /// A process ended: the followed tree shrinks.
-    SchedProcessExit,
-}
-
-impl Probe {
-    /// The tracepoint's name, or the function with the kind of the probe.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::IoUringSubmitReq => "io_uring_submit_req",
-            Self::IoUringSubmitSqe => "io_uring_submit_sqe",
-            Self::IoUringReqFailed => "io_uring_req_failed",
-            Self::IoUringQueueAsyncWork => "io_uring_queue_async_work",
-            Self::IoUringComplete => "io_uring_complete",
-            Self::IoUringCqeOverflow => "io_uring_cqe_overflow",
-            Self::IoUringFailLink => "io_uring_fail_link",
-            Self::IoUringCreate => "io_uring_create",
-            Self::IoWriteExit => "io_write (fexit)",
-            Self::IoWriteEntry => "io_write (kprobe)",
-            Self::IoWriteReturn => "io_write (kretprobe)",
-            Self::SchedProcessFork => "sched_process_fork",
-            Self::SchedProcessExit => "sched_process_exit",
-        }
-    }
-
-    /// Whether it watches a function, and not a tracepoint.
-    #[must_use]
-    pub fn is_function(self) -> bool {
-        matches!(self, Self::IoWriteExit | Self::IoWriteEntry | Self::IoWriteReturn)
-    }
-
-    /// What is lost without this probe; `None`: nothing works without it.
-    #[must_use]
-    pub fn without(self) -> Option<&'static str> {
-        match self {
-            Self::IoUringSubmitReq | Self::IoUringSubmitSqe | Self::IoUringComplete => None,
-            Self::IoUringReqFailed => Some("writes refused in preparation are told without fd, offset and length"),
-            Self::IoUringQueueAsyncWork => {
-                Some("writes done by io-wq but completed elsewhere name the submitter as executor")
-            }
-            Self::IoUringCqeOverflow => Some("writes whose CQE overflowed are told late, with unknown result"),
-            Self::IoUringFailLink => Some("links cancelled without a CQE are told as successful"),
-            Self::IoUringCreate => Some("creators of SQPOLL rings are taken from the poll thread's name"),
-            Self::IoWriteExit | Self::IoWriteEntry | Self::IoWriteReturn => {
-                Some("writes that succeed without a CQE are told late and without latency")
-            }
-            Self::SchedProcessFork => Some("children of the followed processes are not followed"),
-            Self::SchedProcessExit => Some("a reused process id of the followed tree stays followed"),
-        }
-    }
-}
-
-/// Which of the two forms of a program is loaded.
+/// Which BPF object has the programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Twin {
-    /// Reads through pointers whose types the verifier knows.
+pub enum Object {
+    /// Completions carry the request; typed tracepoints.
     Typed,
-    /// Reads by a helper call for each field.
+    /// Completions carry the request; raw tracepoints.
     Raw,
-}
-
-/// A probe and the form it is loaded in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Choice {
-    /// The place.
-    pub probe: Probe,
-    /// The form.
-    pub twin: Twin,
+    /// Completions name only the ring and user_data, or there are no tracepoints.
+    Early,
 }
 
 /// What will be loaded.
@@ -132,19 +54,21 @@ pub struct Choice {
 pub struct Plan {
     /// The way of seeing writes.
     pub kind: PlanKind,
-    /// Its probes.
+    /// Where its programs are.
+    pub object: Object,
+    /// Its probes, in the order in which they are attached.
     pub probes: Vec<Choice>,
-    /// Masks of the request flags.
-    pub flags: RequestFlags,
+    /// What the programs are told of the running kernel.
+    pub flags: KernelFlags,
     /// Probes that this kernel does not have, with what is lost.
     pub missing: Vec<(Probe, String)>,
     /// Why this plan.
     pub why: String,
 }
 
-/// Masks of `REQ_F_*` in the running kernel; 0 where the kernel has no such flag.
+/// What the programs are told of the running kernel. Masks of `REQ_F_*`; 0 where the kernel has no such flag.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RequestFlags {
+pub struct KernelFlags {
     /// `REQ_F_FIXED_FILE`.
     pub fixed_file: u32,
     /// `REQ_F_CQE_SKIP`.
@@ -155,16 +79,26 @@ pub struct RequestFlags {
     pub async_data: u32,
     /// `REQ_F_SKIP_LINK_CQES`.
     pub skip_link_cqes: u32,
+    /// `io_uring_complete` fires before the CQE has a place.
+    pub complete_first: bool,
+    /// The submission does not name its request.
+    pub submit_unseen: bool,
+    /// A task can be preempted inside a program.
+    pub preemptible: bool,
+    /// No ring buffer: records go through a perf buffer.
+    pub perf_buffer: bool,
 }
 
 /// Why nothing can be loaded, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The capabilities are missing.
-    #[error("ringwatch may not load BPF programs: run as root or grant CAP_BPF and CAP_PERFMON")]
-    NotPermitted,
+    #[error("ringwatch may not load BPF programs, {0} missing: run as root or grant CAP_BPF and CAP_PERFMON")]
+    NotPermitted(&'static str),
     /// The kernel carries no type information.
-    #[error("this kernel ({0}) has no BTF at /sys/kernel/btf/vmlinux: use a kernel built with CONFIG_DEBUG_INFO_BTF=y")]
+    #[error(
+        "there is no BTF of this kernel ({0}) at /sys/kernel/btf/vmlinux: name a file that has it with --btf FILE, or use a kernel built with CONFIG_DEBUG_INFO_BTF=y"
+    )]
     NoBtf(String),
     /// The kernel was built without io_uring.
     #[error("this kernel ({0}) has no io_uring (CONFIG_IO_URING=n): there is nothing to watch")]
@@ -174,16 +108,23 @@ pub enum Refusal {
         "kernel lockdown is in mode confidentiality, which forbids BPF to read kernel memory: boot with lockdown=integrity or none"
     )]
     Lockdown,
-    /// The plan that was asked for needs a function that the kernel does not have.
-    #[error("this kernel has no function io_write to probe: leave --probes out")]
-    NoFunction,
+    /// The plan that was asked for does not fit.
+    #[error("this kernel ({release}) cannot run the plan {kind}: {why}; leave --probes out to let ringwatch choose")]
+    Plan {
+        /// `uname -r`.
+        release: String,
+        /// The plan.
+        kind: PlanKind,
+        /// What it lacks.
+        why: String,
+    },
     /// No plan fits.
-    #[error("this kernel ({release}) is not supported: {missing}; Linux 6.0 or later is needed")]
+    #[error("no probe plan fits this kernel ({release}): {why}")]
     Unsupported {
         /// `uname -r`.
         release: String,
-        /// What the tracepoint plan lacks.
-        missing: String,
+        /// What each plan lacks.
+        why: String,
     },
 }
 
@@ -192,8 +133,8 @@ pub enum Refusal {
 /// # Errors
 /// Tells why nothing can be loaded, and what to do about it.
 pub fn plan(facts: &Facts, forced: Option<PlanKind>) -> Result<Plan, Refusal> {
-    if facts.capabilities.is_some_and(|c| !c.suffice()) {
-        return Err(Refusal::NotPermitted);
+    if let Some(missing) = facts.capabilities.and_then(super::facts::Capabilities::missing) {
+        return Err(Refusal::NotPermitted(missing));
     }
     if facts.lockdown.as_deref() == Some("confidentiality") {
         return Err(Refusal::Lockdown);
@@ -202,95 +143,228 @@ pub fn plan(facts: &Facts, forced: Option<PlanKind>) -> Result<Plan, Refusal> {
     if !btf.io_uring {
         return Err(Refusal::NoIoUring(facts.release.clone()));
     }
-    let mut plan = tracepoint(facts, btf)?;
-    let added: &[Probe] = match forced {
-        None | Some(PlanKind::Tracepoint) => &[],
-        Some(PlanKind::Fentry) => &[Probe::IoWriteExit],
-        // The return is attached first, so that no entry is left without its return.
-        Some(PlanKind::Kprobe) => &[Probe::IoWriteReturn, Probe::IoWriteEntry],
-    };
-    if !added.is_empty() && !btf.functions.iter().any(|f| f == "io_write") {
-        return Err(Refusal::NoFunction);
+    let release = facts.release.clone();
+    if let Some(kind) = forced {
+        return Look { facts, btf }.plan(kind).map_err(|why| Refusal::Plan { release, kind, why });
     }
-    plan.kind = forced.unwrap_or(plan.kind);
-    plan.probes.extend(added.iter().map(|&probe| Choice { probe, twin: Twin::Raw }));
-    Ok(plan)
+    let mut refused = vec![];
+    for kind in PlanKind::PREFERENCE {
+        match (Look { facts, btf }).plan(kind) {
+            Ok(plan) => return Ok(plan),
+            Err(why) => refused.push(format!("{kind}: {why}")),
+        }
+    }
+    Err(Refusal::Unsupported { release, why: refused.join("; ") })
 }
 
-fn tracepoint(facts: &Facts, btf: &BtfFacts) -> Result<Plan, Refusal> {
-    let unsupported =
-        |missing: &str| Refusal::Unsupported { release: facts.release.clone(), missing: missing.to_owned() };
-    let argument = |name: &str, i: usize| {
-        btf.tracepoints.get(name).and_then(|arguments| arguments.get(i)).map_or("", String::as_str)
-    };
+/// The facts, for questions.
+#[derive(Debug, Clone, Copy)]
+struct Look<'a> {
+    facts: &'a Facts,
+    btf: &'a BtfFacts,
+}
 
-    let submit = if argument("io_uring_submit_req", 0) == "io_kiocb*" {
-        Probe::IoUringSubmitReq
-    } else if argument("io_uring_submit_sqe", 0) == "io_kiocb*" {
-        Probe::IoUringSubmitSqe
-    } else {
-        return Err(unsupported("no tracepoint gives the submitted request"));
-    };
-    if argument("io_uring_complete", 1) != "void*" {
-        return Err(unsupported("the tracepoint io_uring_complete does not carry the request"));
-    }
-    for helper in ["BPF_FUNC_loop", "BPF_FUNC_for_each_map_elem", "BPF_FUNC_ringbuf_output"] {
-        if !btf.helpers.iter().any(|h| h == helper) {
-            return Err(unsupported(&format!("the BPF helper {helper} is missing")));
+impl Look<'_> {
+    fn plan(self, kind: PlanKind) -> Result<Plan, String> {
+        let functions = match kind {
+            PlanKind::Tracepoint => None,
+            PlanKind::Fentry => {
+                self.fentry()?;
+                Some(Twin::Fentry)
+            }
+            PlanKind::Kprobe | PlanKind::KprobeLegacy => {
+                self.kprobes()?;
+                Some(Twin::Kprobe)
+            }
+        };
+        if kind == PlanKind::KprobeLegacy {
+            return self.legacy();
+        }
+        match (self.argument("io_uring_complete", 1), functions) {
+            ("void*", _) => self.with_request(kind, functions),
+            ("", _) => Err("there is no tracepoint io_uring_complete".to_owned()),
+            (_, None) => Err("the tracepoint io_uring_complete does not carry the request (before 5.18)".to_owned()),
+            (_, Some(twin)) => self.early(kind, twin),
         }
     }
 
-    let typed = btf.functions.iter().any(|f| f == "bpf_rdonly_cast");
-    let twin = if typed { Twin::Typed } else { Twin::Raw };
-    let mut probes = vec![];
-    let mut missing = vec![];
-    for (probe, first) in [
-        (Probe::IoUringCreate, "int"),
-        (Probe::IoUringFailLink, "io_kiocb*"),
-        (Probe::IoUringCqeOverflow, "void*"),
-        (Probe::IoUringQueueAsyncWork, "io_kiocb*"),
-        (Probe::IoUringReqFailed, "io_uring_sqe*"),
-    ] {
-        if argument(probe.name(), 0) == first {
-            probes.push(Choice { probe, twin: if has_typed(probe) { twin } else { Twin::Raw } });
-        } else if let Some(lost) = probe.without() {
-            missing.push((probe, lost.to_owned()));
+    fn argument(self, tracepoint: &str, i: usize) -> &'static str {
+        let arguments = self.btf.tracepoints.get(tracepoint);
+        // Types of interest, so that the answer can be compared and kept.
+        const KNOWN: [&str; 5] = ["void*", "io_kiocb*", "io_uring_sqe*", "int", "u8"];
+        match arguments.and_then(|a| a.get(i)) {
+            None => "",
+            Some(name) => KNOWN.into_iter().find(|k| k == name).unwrap_or("another"),
         }
     }
-    // Completion before submission: a request that is seen only at its end is told as such, never lost.
-    probes.push(Choice { probe: Probe::IoUringComplete, twin });
-    probes.push(Choice { probe: submit, twin });
 
-    let flag = |name: &str| btf.request_flag(name).unwrap_or(0);
-    Ok(Plan {
-        kind: PlanKind::Tracepoint,
-        probes,
-        missing,
-        flags: RequestFlags {
+    fn fentry(self) -> Result<(), String> {
+        if !self.btf.from_kernel {
+            return Err("fentry needs the BTF that the kernel itself carries".to_owned());
+        }
+        if self.facts.fentry == Some(false) {
+            return Err("the kernel refuses programs for functions".to_owned());
+        }
+        self.needs(Probe::IoWrite)
+    }
+
+    fn kprobes(self) -> Result<(), String> {
+        if self.facts.kprobes == Some(false) {
+            return Err("the kernel was built without kprobes (CONFIG_KPROBES=n)".to_owned());
+        }
+        Ok(())
+    }
+
+    fn has(self, probe: Probe) -> bool {
+        self.facts.has_function(probe.name())
+    }
+
+    fn needs(self, probe: Probe) -> Result<(), String> {
+        if self.has(probe) { Ok(()) } else { Err(format!("the kernel has no function {}", probe.name())) }
+    }
+
+    fn flags(self) -> KernelFlags {
+        let flag = |name: &str| self.btf.request_flag(name).unwrap_or(0);
+        KernelFlags {
             fixed_file: flag("REQ_F_FIXED_FILE"),
             cqe_skip: flag("REQ_F_CQE_SKIP"),
-            fail: flag("REQ_F_FAIL"),
+            fail: flag("REQ_F_FAIL") | flag("REQ_F_FAIL_LINK"),
             async_data: flag("REQ_F_ASYNC_DATA"),
             skip_link_cqes: flag("REQ_F_SKIP_LINK_CQES"),
-        },
-        why: format!(
-            "{} and io_uring_complete carry the request; {}",
-            submit.name(),
-            if typed { "typed reads (bpf_rdonly_cast)" } else { "reads by helper: no bpf_rdonly_cast" }
-        ),
-    })
+            preemptible: self.btf.preemptible && self.btf.functions.iter().any(|f| f == "bpf_preempt_disable"),
+            perf_buffer: !self.has_helper("BPF_FUNC_ringbuf_output"),
+            ..KernelFlags::default()
+        }
+    }
+
+    fn has_helper(self, name: &str) -> bool {
+        self.btf.helpers.iter().any(|h| h == name)
+    }
+
+    /// 5.18 and later.
+    fn with_request(self, kind: PlanKind, functions: Option<Twin>) -> Result<Plan, String> {
+        for helper in ["BPF_FUNC_loop", "BPF_FUNC_for_each_map_elem", "BPF_FUNC_ringbuf_output"] {
+            if !self.has_helper(helper) {
+                return Err(format!("the BPF helper {helper} is missing"));
+            }
+        }
+        let old = self.argument("io_uring_submit_sqe", 0) == "void*";
+        let submit = if self.argument("io_uring_submit_req", 0) == "io_kiocb*" {
+            Probe::IoUringSubmitReq
+        } else if self.argument("io_uring_submit_sqe", 0) == "io_kiocb*" || old {
+            Probe::IoUringSubmitSqe
+        } else {
+            return Err("no tracepoint gives the submitted request".to_owned());
+        };
+        let typed = self.btf.from_kernel && !old && self.btf.functions.iter().any(|f| f == "bpf_rdonly_cast");
+        let hot = match (typed, old) {
+            (true, _) => Twin::Typed,
+            (false, true) => Twin::Raw518,
+            (false, false) => Twin::Raw,
+        };
+        let cold = if old { Twin::Raw518 } else { Twin::Raw };
+        let mut found = Found::default();
+        found.add(Probe::IoUringCreate, Twin::Raw, self.argument("io_uring_create", 0) == "int");
+        let link = if old { "void*" } else { "io_kiocb*" };
+        found.add(Probe::IoUringFailLink, cold, self.argument("io_uring_fail_link", 0) == link);
+        // Before 6.0 the completion is told all the same.
+        if !old {
+            found.add(Probe::IoUringCqeOverflow, Twin::Raw, self.argument("io_uring_cqe_overflow", 0) == "void*");
+        }
+        found.add(Probe::IoUringQueueAsyncWork, hot, self.argument("io_uring_queue_async_work", 0) == link);
+        found.add(Probe::IoUringReqFailed, hot, self.argument("io_uring_req_failed", 0) == "io_uring_sqe*");
+        // Completion before submission: a request that is seen only at its end is told as such, never lost.
+        found.probes.push(Choice { probe: Probe::IoUringComplete, twin: if typed { Twin::Typed } else { Twin::Raw } });
+        found.probes.push(Choice { probe: submit, twin: hot });
+        if let Some(twin) = functions {
+            self.needs(Probe::IoWrite)?;
+            found.probes.push(Choice { probe: Probe::IoWriteReturn, twin });
+            if twin == Twin::Kprobe {
+                // After the return, so that no entry is left without its return.
+                found.probes.push(Choice { probe: Probe::IoWrite, twin });
+            }
+        }
+        let reads = if typed { "typed reads (bpf_rdonly_cast)" } else { "reads by helper" };
+        Ok(Plan {
+            kind,
+            object: if typed { Object::Typed } else { Object::Raw },
+            probes: found.probes,
+            missing: found.missing,
+            flags: KernelFlags { complete_first: old, ..self.flags() },
+            why: format!("{} and io_uring_complete carry the request; {reads}", submit.name()),
+        })
+    }
+
+    /// 5.5 to 5.17.
+    fn early(self, kind: PlanKind, twin: Twin) -> Result<Plan, String> {
+        let mut found = Found::default();
+        found.add(Probe::IoUringCreate, Twin::Raw, self.argument("io_uring_create", 0) == "int");
+        found.add(Probe::IoUringFailLink, Twin::Raw, self.argument("io_uring_fail_link", 0) == "void*");
+        for probe in [Probe::KiocbDone, Probe::IoCompleteRw, Probe::IoCompleteRwIopoll, Probe::IoReqCompletePost] {
+            found.add(probe, twin, self.has(probe));
+        }
+        found.probes.push(Choice { probe: Probe::IoUringComplete, twin: Twin::Raw });
+        found.add(Probe::IoUringQueueAsyncWork, Twin::Raw, self.argument("io_uring_queue_async_work", 2) == "void*");
+        let named = self.argument("io_uring_submit_sqe", 1) == "void*";
+        if named {
+            found.probes.push(Choice { probe: Probe::IoUringSubmitSqe, twin: Twin::Raw });
+        } else {
+            self.needs(Probe::IoWrite)?;
+            found.probes.push(Choice { probe: Probe::IoWrite, twin });
+        }
+        let submission = if named { "io_uring_submit_sqe names the request" } else { "io_write names the request" };
+        Ok(Plan {
+            kind,
+            object: Object::Early,
+            probes: found.probes,
+            missing: found.missing,
+            flags: KernelFlags { submit_unseen: !named, complete_first: true, ..self.flags() },
+            why: format!("{submission}, and functions before io_uring_complete tell which one it means"),
+        })
+    }
+
+    /// 5.1 to 5.4.
+    fn legacy(self) -> Result<Plan, String> {
+        if self.btf.tracepoints.contains_key("io_uring_complete") {
+            return Err("the kernel has io_uring tracepoints, and the functions of 5.1 to 5.4 are gone".to_owned());
+        }
+        self.needs(Probe::IoSubmitSqe)?;
+        self.needs(Probe::IoCompleteRw)?;
+        let twin = Twin::Kprobe54;
+        let mut found = Found::default();
+        found.add(Probe::IoUringSetup, twin, self.has(Probe::IoUringSetup));
+        let posted =
+            if self.has(Probe::IoCqringFillEvent) { Probe::IoCqringFillEvent } else { Probe::IoCqringAddEvent };
+        found.add(posted, twin, self.has(posted));
+        found.add(Probe::IoCompleteRwIopoll, twin, self.has(Probe::IoCompleteRwIopoll));
+        found.probes.push(Choice { probe: Probe::IoCompleteRw, twin });
+        found.probes.push(Choice { probe: Probe::IoSubmitSqe, twin });
+        Ok(Plan {
+            kind: PlanKind::KprobeLegacy,
+            object: Object::Early,
+            probes: found.probes,
+            missing: found.missing,
+            flags: self.flags(),
+            why: "no io_uring tracepoints: __io_submit_sqe and io_complete_rw name the request".to_owned(),
+        })
+    }
 }
 
-/// Whether a probe is on a path hot enough to have a typed twin.
-fn has_typed(probe: Probe) -> bool {
-    matches!(
-        probe,
-        Probe::IoUringSubmitReq
-            | Probe::IoUringSubmitSqe
-            | Probe::IoUringReqFailed
-            | Probe::IoUringQueueAsyncWork
-            | Probe::IoUringComplete
-    )
+/// Probes, and those that are not there.
+#[derive(Debug, Default)]
+struct Found {
+    probes: Vec<Choice>,
+    missing: Vec<(Probe, String)>,
+}
+
+impl Found {
+    fn add(&mut self, probe: Probe, twin: Twin, there: bool) {
+        if there {
+            self.probes.push(Choice { probe, twin });
+        } else if let Some(lost) = probe.without() {
+            self.missing.push((probe, lost.to_owned()));
+        }
+    }
 }
 
 impl Plan {
@@ -298,25 +372,43 @@ impl Plan {
     #[must_use]
     pub fn raw(&self, why: &str) -> Self {
         let mut plan = self.clone();
-        for choice in &mut plan.probes {
+        if plan.object == Object::Typed {
+            plan.object = Object::Raw;
+        }
+        for choice in plan.probes.iter_mut().filter(|c| c.twin == Twin::Typed) {
             choice.twin = Twin::Raw;
         }
-        plan.why = format!("reads by helper: {why}");
+        plan.why = format!("{}; reads by helper: {why}", plan.why);
         plan
     }
 
-    /// The same plan without the probes of functions, for a kernel that refuses them.
+    /// What to do where the kernel refuses the program of `choice`. `None`: nothing is left.
     #[must_use]
-    pub fn without_functions(&self) -> Option<(Self, Vec<Probe>)> {
-        let removed: Vec<_> = self.probes.iter().map(|c| c.probe).filter(|p| p.is_function()).collect();
-        if removed.is_empty() {
-            return None;
+    pub fn without(&self, choice: Choice) -> Option<Self> {
+        let place = choice.probe.place();
+        let by = choice.twin.name();
+        if choice.twin == Twin::Typed {
+            return Some(self.raw(&format!("the kernel refused the typed program of {place}")));
         }
         let mut plan = self.clone();
-        plan.kind = PlanKind::Tracepoint;
-        plan.probes.retain(|c| !c.probe.is_function());
-        plan.why = format!("{}; the kernel refused the plan {}", plan.why, self.kind);
-        Some((plan, removed))
+        plan.why = format!("{}; the kernel refused {place} by {by}", self.why);
+        if self.object == Object::Early && choice.twin == Twin::Fentry {
+            // One trampoline that is refused says that others will be.
+            plan.kind = PlanKind::Kprobe;
+            for choice in plan.probes.iter_mut().filter(|c| c.twin == Twin::Fentry) {
+                choice.twin = Twin::Kprobe;
+            }
+            return Some(plan);
+        }
+        choice.probe.without()?;
+        plan.probes.retain(|c| *c != choice);
+        if matches!(choice.probe, Probe::IoWrite | Probe::IoWriteReturn) && self.object != Object::Early {
+            plan.kind = PlanKind::Tracepoint;
+            plan.probes.retain(|c| !c.probe.is_function());
+        } else if self.object == Object::Early && self.flags.submit_unseen && choice.probe == Probe::IoWrite {
+            return None;
+        }
+        Some(plan)
     }
 
     /// Adds the probes that follow a process tree.
@@ -330,6 +422,12 @@ impl Plan {
     #[must_use]
     pub fn is_typed(&self) -> bool {
         self.probes.iter().any(|c| c.twin == Twin::Typed)
+    }
+
+    /// Whether the completion itself shows that its CQE found no room.
+    #[must_use]
+    pub fn tells_overflow_itself(&self) -> bool {
+        self.flags.complete_first || self.kind == PlanKind::KprobeLegacy
     }
 }
 
@@ -356,6 +454,9 @@ mod tests {
             capabilities: Some(Capabilities { sys_admin: true, ..Capabilities::default() }),
             io_uring_disabled: Some(0),
             lockdown: Some("none".to_owned()),
+            kprobes: Some(true),
+            fentry: Some(true),
+            symbols: Some(vec!["io_write".to_owned()]),
             btf: Some(BtfFacts {
                 tracepoints: tracepoints
                     .map(|(name, arguments)| (name.to_owned(), arguments.iter().map(ToString::to_string).collect()))
@@ -366,6 +467,8 @@ mod tests {
                     .map(ToOwned::to_owned)
                     .into(),
                 io_uring: true,
+                from_kernel: true,
+                ..BtfFacts::default()
             }),
         }
     }
@@ -391,7 +494,7 @@ mod tests {
     #[test]
     fn a_capable_host_gets_every_probe_typed_where_it_is_hot() {
         let plan = without(|_| {}).unwrap();
-        assert_eq!(plan.probes.len(), 7);
+        assert_eq!((plan.kind, plan.object, plan.probes.len()), (PlanKind::Fentry, Object::Typed, 8));
         assert!(plan.missing.is_empty());
         assert_eq!(twin_of(&plan, Probe::IoUringSubmitReq), Some(Twin::Typed));
         assert_eq!(twin_of(&plan, Probe::IoUringCqeOverflow), Some(Twin::Raw));
@@ -430,27 +533,127 @@ mod tests {
         assert!(plan.missing[0].1.contains("without a CQE"));
     }
 
-    #[test]
-    fn a_completion_without_the_request_is_refused() {
-        // As in 5.5 to 5.17.
-        let refusal = btf(|b| {
-            b.tracepoints.insert(
-                "io_uring_complete".to_owned(),
-                ["void*", "u64", "int", "unsigned int"].map(ToOwned::to_owned).into(),
-            );
+    /// As 5.10 with the io_uring of 5.15.
+    fn early(change: impl FnOnce(&mut Facts)) -> Result<Plan, Refusal> {
+        without(|f| {
+            let tracepoints = [
+                ("io_uring_submit_sqe", &["void*", "void*", "u8", "u64", "u32", "bool", "bool"][..]),
+                ("io_uring_queue_async_work", &["void*", "int", "void*", "io_wq_work*", "unsigned int"]),
+                ("io_uring_complete", &["void*", "u64", "int", "unsigned int"]),
+                ("io_uring_fail_link", &["void*", "void*"]),
+                ("io_uring_create", &["int", "void*", "u32", "u32", "u32"]),
+            ];
+            let functions =
+                ["io_write", "kiocb_done", "io_complete_rw", "io_complete_rw_iopoll", "io_req_complete_post"];
+            f.symbols = Some(functions.map(ToOwned::to_owned).into());
+            if let Some(btf) = &mut f.btf {
+                btf.tracepoints = tracepoints
+                    .map(|(name, arguments)| (name.to_owned(), arguments.iter().map(ToString::to_string).collect()))
+                    .into();
+                btf.functions.clear();
+                btf.helpers = vec!["BPF_FUNC_ringbuf_output".to_owned()];
+            }
+            change(f);
         })
-        .unwrap_err();
-        assert!(refusal.to_string().contains("io_uring_complete does not carry the request"), "{refusal}");
+    }
+
+    #[test]
+    fn where_completions_name_no_request_functions_tell_it() {
+        let plan = early(|_| {}).unwrap();
+        assert_eq!((plan.kind, plan.object), (PlanKind::Fentry, Object::Early));
+        assert_eq!(twin_of(&plan, Probe::IoReqCompletePost), Some(Twin::Fentry));
+        assert_eq!(twin_of(&plan, Probe::IoWrite), None);
+        assert!(plan.missing.is_empty() && !plan.flags.submit_unseen && !plan.flags.perf_buffer);
+        let plan = early(|f| f.fentry = Some(false)).unwrap();
+        assert_eq!(plan.kind, PlanKind::Kprobe);
+        assert_eq!(twin_of(&plan, Probe::KiocbDone), Some(Twin::Kprobe));
+        let refusal = early(|f| (f.fentry, f.kprobes) = (Some(false), Some(false))).unwrap_err().to_string();
+        assert!(refusal.contains("io_uring_complete does not carry the request"), "{refusal}");
+        assert!(refusal.contains("CONFIG_KPROBES=n"), "{refusal}");
+    }
+
+    #[test]
+    fn where_submissions_name_no_request_io_write_does() {
+        let plan = early(|f| {
+            let Some(btf) = &mut f.btf else { return };
+            btf.tracepoints.insert("io_uring_submit_sqe".to_owned(), vec!["void*".to_owned(), "u8".to_owned()]);
+            btf.helpers.clear();
+        })
+        .unwrap();
+        assert_eq!(twin_of(&plan, Probe::IoWrite), Some(Twin::Fentry));
+        assert!(plan.flags.submit_unseen && plan.flags.perf_buffer);
+    }
+
+    #[test]
+    fn the_tracepoints_of_5_18_have_a_form_of_their_own() {
+        let plan = btf(|b| {
+            for (name, arguments) in [
+                ("io_uring_submit_sqe", &["void*", "void*", "long long unsigned int", "u8", "u32", "bool", "bool"][..]),
+                ("io_uring_req_failed", &["io_uring_sqe*", "void*", "void*", "int"]),
+                ("io_uring_queue_async_work", &["void*", "void*", "long long unsigned int"]),
+                ("io_uring_complete", &["void*", "void*", "u64", "int", "unsigned int"]),
+                ("io_uring_fail_link", &["void*", "void*", "long long unsigned int", "u8", "void*"]),
+            ] {
+                b.tracepoints.insert(name.to_owned(), arguments.iter().map(ToString::to_string).collect());
+            }
+            b.tracepoints.remove("io_uring_submit_req");
+            b.tracepoints.remove("io_uring_cqe_overflow");
+            b.functions.clear();
+        })
+        .unwrap();
+        assert_eq!(plan.object, Object::Raw);
+        assert_eq!(twin_of(&plan, Probe::IoUringSubmitSqe), Some(Twin::Raw518));
+        assert_eq!(twin_of(&plan, Probe::IoUringComplete), Some(Twin::Raw));
+        assert!(plan.missing.is_empty() && plan.tells_overflow_itself());
+    }
+
+    #[test]
+    fn without_tracepoints_functions_tell_all() {
+        let legacy = |f: &mut Facts| {
+            let functions = ["__io_submit_sqe", "io_complete_rw", "io_complete_rw_iopoll", "io_uring_setup"];
+            f.symbols =
+                Some([&functions[..], &["io_cqring_fill_event"]].concat().iter().map(ToString::to_string).collect());
+            if let Some(btf) = &mut f.btf {
+                *btf = BtfFacts { io_uring: true, ..BtfFacts::default() };
+            }
+        };
+        let plan = without(legacy).unwrap();
+        assert_eq!((plan.kind, plan.object, plan.probes.len()), (PlanKind::KprobeLegacy, Object::Early, 5));
+        assert!(plan.missing.is_empty() && plan.flags.perf_buffer);
+        let refusal = plan_of(&capable(), PlanKind::KprobeLegacy).unwrap_err().to_string();
+        assert!(refusal.contains("leave --probes out"), "{refusal}");
+    }
+
+    fn plan_of(facts: &Facts, kind: PlanKind) -> Result<Plan, Refusal> {
+        plan(facts, Some(kind))
+    }
+
+    #[test]
+    fn a_refused_probe_takes_no_other_down() {
+        let typed = without(|_| {}).unwrap();
+        let choice = |plan: &Plan, probe| *plan.probes.iter().find(|c| c.probe == probe).unwrap();
+        let raw = typed.without(choice(&typed, Probe::IoUringComplete)).unwrap();
+        assert_eq!((raw.kind, raw.object, raw.probes.len()), (typed.kind, Object::Raw, typed.probes.len()));
+        assert_eq!(raw.without(choice(&raw, Probe::IoUringComplete)), None);
+        let less = raw.without(choice(&raw, Probe::IoUringFailLink)).unwrap();
+        assert_eq!(less.probes.len(), raw.probes.len() - 1);
+        let tracepoint = typed.without(choice(&typed, Probe::IoWriteReturn)).unwrap();
+        assert_eq!((tracepoint.kind, tracepoint.object), (PlanKind::Tracepoint, Object::Typed));
+        let fentry = early(|_| {}).unwrap();
+        let kprobe = fentry.without(choice(&fentry, Probe::KiocbDone)).unwrap();
+        assert_eq!((kprobe.kind, kprobe.probes.len()), (PlanKind::Kprobe, fentry.probes.len()));
     }
 
     #[test]
     fn each_refusal_says_what_to_do() {
         let refused = |result: Result<Plan, Refusal>| result.unwrap_err().to_string();
         assert!(refused(without(|f| f.capabilities = Some(Capabilities::default()))).contains("run as root or grant"));
+        let half = Capabilities { bpf: true, ..Capabilities::default() };
+        assert!(refused(without(|f| f.capabilities = Some(half))).contains("CAP_PERFMON is missing"));
         assert!(refused(without(|f| f.btf = None)).contains("CONFIG_DEBUG_INFO_BTF=y"));
         assert!(refused(without(|f| f.lockdown = Some("confidentiality".to_owned()))).contains("lockdown=integrity"));
         assert!(refused(btf(|b| b.io_uring = false)).contains("CONFIG_IO_URING"));
-        assert!(refused(btf(|b| b.tracepoints.clear())).contains("Linux 6.0 or later"));
+        assert!(refused(btf(|b| b.tracepoints.clear())).contains("there is no tracepoint io_uring_complete"));
         assert!(refused(btf(|b| b.helpers.clear())).contains("BPF_FUNC_loop"));
     }
 

@@ -177,6 +177,6 @@ fn limit() -> Result<()> {
 fn duration() -> Result<()> {
     let ended = run(["trace", "--duration", "100ms", "--comm", "nobody-has-this"])?;
     ended.expect_success()?;
-    ensure!(ended.summary()?.starts_with("0 events, none lost (plan: tracepoint)"), "{}", ended.stderr);
+    ensure!(ended.summary()?.starts_with("0 events, none lost (plan: "), "{}", ended.stderr);
     Ok(())
 }

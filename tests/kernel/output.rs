@@ -153,17 +153,32 @@ fn too_deep() -> Result<()> {
 
 fn check() -> Result<()> {
     let report: Value = serde_json::from_str(&command(ringwatch(), &["check", "--json"])?)?;
-    ensure!(report["problem"].is_null() && report["plan"]["kind"] == "tracepoint", "{report}");
-    let probes = report["probes"].as_array().map_or(&[][..], Vec::as_slice);
-    ensure!(probes.len() == 9 && probes.iter().all(|p| p["verdict"] == "attached"), "{probes:?}");
-    // Where the kernel can, the hot programs are the typed ones, and no refusal goes unseen.
-    let functions = report["facts"]["btf"]["functions"].as_array().map_or(&[][..], Vec::as_slice);
+    let kind = report["plan"]["kind"].as_str().unwrap_or_default();
+    ensure!(report["problem"].is_null() && !kind.is_empty(), "{report}");
+    // All of the plan are attached, the others are not needed, and no refusal goes unseen.
+    let list = |of: &Value| of.as_array().cloned().unwrap_or_default();
+    let (probes, planned) = (list(&report["probes"]), list(&report["plan"]["probes"]));
+    let with = |verdict: &str| probes.iter().filter(|p| p["verdict"] == verdict).count();
+    ensure!(planned.len() >= 8 && with("attached") == planned.len(), "{probes:?}");
+    ensure!(with("attached") + with("not_needed") == probes.len(), "{probes:?}");
+    // Where the kernel can, the hot programs are the typed ones.
+    let functions = list(&report["facts"]["btf"]["functions"]);
     let typed = probes.iter().filter(|p| p["twin"] == "typed").count();
     ensure!(typed == if functions.iter().any(|f| f == "bpf_rdonly_cast") { 4 } else { 0 }, "{report}");
+    // What the verifier said of each program, and what the plan tells.
+    let programs = list(&report["programs"]);
+    ensure!(programs.len() >= planned.len(), "{programs:?}");
+    ensure!(programs.iter().all(|p| p["instructions"].as_u64() > Some(0)), "{programs:?}");
+    let unknown = list(&report["capabilities"]).iter().filter(|c| c["yes"].is_null()).count();
+    ensure!(unknown == 0 && list(&report["capabilities"]).len() == 7, "{report}");
     let text = command(ringwatch(), &["check"])?;
-    for said in
-        ["kernel ", "plan           tracepoint: ", "io_uring_complete          attached", "ringwatch can trace here"]
-    {
+    for said in [
+        "kernel ",
+        &format!("plan           {kind}: "),
+        "io_uring_complete          attached",
+        "__io_submit_sqe            not needed",
+        "ringwatch can trace here",
+    ] {
         ensure!(text.contains(said), "{said}: {text}");
     }
     Ok(())

@@ -138,7 +138,7 @@ impl Machine<'_> {
         // However this program ends, the emulator ends too.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--", PROGRAM]);
-        command.args(["-accel", accelerator.argument(), "-machine", "q35", "-cpu", "max", "-smp", "2", "-m", "1G"]);
+        command.args(["-accel", accelerator.argument(), "-machine", "q35", "-cpu", "max", "-smp", "2", "-m", "2G"]);
         command.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-monitor", "none"]);
         command.args(["-serial", "stdio", "-serial", &format!("file:{}", self.port.display())]);
         command.arg("-kernel").arg(self.kernel).arg("-initrd").arg(self.initramfs);

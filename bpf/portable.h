@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What the objects do differently. ringwatch.bpf.c is for kernels whose completion carries the request (5.18 and
+ * later, with bpf_loop and atomics that return a value); early.bpf.c, built with RW_EARLY, for those before.
+ */
+#ifndef RINGWATCH_PORTABLE_H
+#define RINGWATCH_PORTABLE_H
+
+#ifdef RW_EARLY
+
+/* Only a program's context leads to a perf buffer, so it goes along to where records are sent. */
+#define CTX void *context,
+#define PASS_CTX context,
+
+/*
+ * Verified with each caller: global functions, which are verified once, take pointers from 5.12 on. So those that
+ * loop (LOOPS) take numbers.
+ */
+#define ONCE static __noinline
+
+/* Programs of these kernels are not preempted, and what interrupts one has ended when it goes on. */
+static __always_inline bool claim(u32 *busy)
+{
+	if (*busy)
+		return false;
+	*busy = 1;
+	return true;
+}
+
+/* The step is a function of its own, so that the loop is simple enough for these verifiers. */
+#define STEP static __noinline
+#define REPEAT(n, step, state)               \
+	do {                                 \
+		u64 i_ = 0;                  \
+                                             \
+		do {                         \
+			if (step(i_, state)) \
+				break;       \
+		} while (++i_ < (n));        \
+	} while (0)
+
+#else
+
+#define CTX
+#define PASS_CTX
+#define ONCE __noinline
+
+static __always_inline bool claim(u32 *busy)
+{
+	return !__sync_val_compare_and_swap(busy, 0, 1);
+}
+
+#define STEP static
+#define REPEAT(n, step, state) bpf_loop(n, step, state, 0)
+
+#endif
+
+#endif

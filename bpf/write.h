@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* A write's record in the making. */
+#ifndef RINGWATCH_WRITE_H
+#define RINGWATCH_WRITE_H
+
+static __always_inline bool is_write(u8 opcode)
+{
+	return opcode == IORING_OP_WRITE || opcode == IORING_OP_WRITEV || opcode == IORING_OP_WRITE_FIXED ||
+	       opcode == IORING_OP_WRITEV_FIXED;
+}
+
+static __always_inline bool is_vectored(u8 opcode)
+{
+	return opcode == IORING_OP_WRITEV || opcode == IORING_OP_WRITEV_FIXED;
+}
+
+/* The file that a descriptor names for the task; NULL if none. */
+static __always_inline struct file *file_of_fd(struct task_struct *task, s32 fd)
+{
+	struct files_struct *files = BPF_CORE_READ(task, files);
+	struct fdtable *fdt = BPF_CORE_READ(files, fdt);
+	struct file **fds = BPF_CORE_READ(fdt, fd), *file = NULL;
+
+	if (!files || fd < 0 || (u32)fd >= BPF_CORE_READ(fdt, max_fds))
+		return NULL;
+	bpf_probe_read_kernel(&file, sizeof(file), fds + fd);
+	return file;
+}
+
+/* Registered files carry flags in the two low bits. */
+#define FILE_PTR_FLAGS 3UL
+
+static __always_inline struct file *file_of_index(struct io_ring_ctx *ctx, s32 index)
+{
+	unsigned long ptr = 0;
+
+	if (bpf_core_field_exists(struct io_file_table, data)) {
+		struct io_rsrc_node **nodes = BPF_CORE_READ(ctx, file_table.data.nodes), *node = NULL;
+
+		if (index < 0 || (u32)index >= BPF_CORE_READ(ctx, file_table.data.nr))
+			return NULL;
+		bpf_probe_read_kernel(&node, sizeof(node), nodes + index);
+		if (node)
+			ptr = BPF_CORE_READ(node, file_ptr);
+	} else {
+		struct io_ring_ctx___6_0 *old = (void *)ctx;
+		struct io_fixed_file___6_0 *files = BPF_CORE_READ(old, file_table.files);
+
+		if (index < 0 || (u32)index >= BPF_CORE_READ(old, nr_user_files))
+			return NULL;
+		ptr = BPF_CORE_READ(files + index, file_ptr);
+	}
+	return (struct file *)(ptr & ~FILE_PTR_FLAGS);
+}
+
+static __always_inline void set_file(struct rw_write *rec, const struct file_id *id)
+{
+	rec->flags = (rec->flags & ~(RW_F_FILE | RW_F_DELETED | RW_F_NO_POS | RW_F_APPEND)) | id->flags;
+	if (rec->rw_flags & RWF_APPEND)
+		rec->flags |= RW_F_APPEND;
+	rec->path_id = id->path_id;
+	rec->inode = id->inode;
+	rec->dev = id->dev;
+	rec->mode = id->mode;
+}
+
+/* The record's file is unknown until set_file(). */
+static __always_inline void clear_file(struct rw_write *rec)
+{
+	const struct file_id none = {};
+
+	set_file(rec, &none);
+}
+
+/* False: its path could not be sent, and the write counts as lost. */
+static __always_inline bool take_file(CTX const bool typed, struct work *w, struct file *file)
+{
+	if (!file_identify(PASS_CTX typed, file, &w->id))
+		return false;
+	set_file(&w->rec, &w->id);
+	return true;
+}
+
+/* By the number in the request, where the request itself does not hold its file; no such file is no failure. */
+static __noinline bool take_file_by_number(CTX struct work *w, struct task_struct *task,
+					   struct io_ring_ctx *ctx)
+{
+	s32 fd = w->rec.fd;
+	struct file *file = w->rec.flags & RW_F_FIXED_FILE ? file_of_index(ctx, fd) : file_of_fd(task, fd);
+
+	return !file || take_file(PASS_CTX false, w, file);
+}
+
+static __always_inline void set_executor(const bool typed, struct rw_write *rec, struct task_struct *submitter)
+{
+#ifdef RW_TYPED
+	struct task_struct *current = typed ? bpf_get_current_task_btf() : (void *)bpf_get_current_task();
+#else
+	struct task_struct *current = (void *)bpf_get_current_task();
+#endif
+	u32 flags = RD(typed, current, flags), tid = RD(typed, submitter, pid);
+
+	rec->exec_tid = RD(typed, current, pid);
+	/* The SQPOLL thread is of the same kind as the workers, and the submitter of its ring's requests. */
+	if (flags & PF_IO_WORKER && rec->exec_tid != tid) {
+		rec->executor = RW_EXEC_IOWQ;
+		rec->flags |= RW_F_EXEC_TID;
+	} else if (rec->flags & RW_F_PUNTED) {
+		/* A worker did the work, and another thread posts the completion: which worker, nobody tells. */
+		rec->executor = RW_EXEC_IOWQ;
+		rec->exec_tid = 0;
+	} else if (flags & PF_KTHREAD) {
+		rec->executor = RW_EXEC_KERNEL;
+		rec->flags |= RW_F_EXEC_TID;
+	} else {
+		rec->executor = rec->flags & RW_F_SQPOLL ? RW_EXEC_SQPOLL : RW_EXEC_SUBMITTER;
+		rec->exec_tid = tid;
+		rec->flags |= RW_F_EXEC_TID;
+	}
+}
+
+static __noinline void set_executor_raw(struct rw_write *rec, struct task_struct *submitter)
+{
+	set_executor(false, rec, submitter);
+}
+
+static __always_inline void clear_end(struct rw_write *rec)
+{
+	rec->end_ns = 0;
+	rec->ki_pos = 0;
+	rec->exec_tid = 0;
+	rec->result = 0;
+	rec->end = RW_END_UNSEEN;
+	rec->executor = RW_EXEC_UNKNOWN;
+	__builtin_memset(rec->pad, 0, sizeof(rec->pad));
+}
+
+static __always_inline void emit(CTX const struct rw_write *rec)
+{
+	count(send(PASS_CTX rec, sizeof(*rec)) ? RW_COUNT_WRITES : RW_LOST_RING_FULL);
+}
+
+#endif

@@ -1,0 +1,358 @@
+//! Loads a plan, attaches its probes one by one, and reads what they send.
+
+mod log;
+mod object;
+mod reader;
+
+use std::mem::MaybeUninit;
+use std::path::PathBuf;
+
+use libbpf_rs::{Link, MapCore as _, MapFlags, OpenObject, ProgramInput};
+use nix::time::{ClockId, clock_gettime};
+
+pub use self::log::Verified;
+use self::object::{Loaded, Open};
+pub use self::reader::Reader;
+use super::health::{Capability, ProbeHealth, capabilities};
+use super::plan::{Choice, Plan};
+use super::probe::Probe;
+
+/// Values of one kind that the kernel side can hold; `RW_FILTER_MAX`.
+pub const FILTER_MAX: usize = 64;
+
+/// Buffers for strings on each CPU; `NEST`.
+const NEST: u32 = 4;
+
+/// What is decided before the programs are loaded.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Bytes of the ring buffer: a power of two, at least a page.
+    pub buffer_size: u32,
+    /// Only these processes (tgid); empty: all.
+    pub pids: Vec<u32>,
+    /// Only these users.
+    pub uids: Vec<u32>,
+    /// Only threads of these names.
+    pub comms: Vec<String>,
+    /// Only the tree of the processes given to [`Session::follow`].
+    pub tree: bool,
+    /// The kernel's type information, where it is not the kernel's own.
+    pub btf: Option<PathBuf>,
+    /// Keep what the verifier says of each program.
+    pub statistics: bool,
+}
+
+/// Why tracing could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The kernel refused a program without which nothing works, or all of them.
+    #[error("the kernel refused {what}: {cause}{log}")]
+    Load {
+        /// The program, or the programs.
+        what: String,
+        /// The error of the load.
+        cause: libbpf_rs::Error,
+        /// What libbpf and the verifier said.
+        log: String,
+    },
+    /// A probe without which nothing works could not be attached.
+    #[error("cannot attach to {probe}: {cause}")]
+    Attach {
+        /// The tracepoint or function.
+        probe: String,
+        /// The error.
+        cause: libbpf_rs::Error,
+    },
+    /// Any other step.
+    #[error("cannot {step}: {cause}")]
+    Step {
+        /// What was tried.
+        step: &'static str,
+        /// The error.
+        cause: libbpf_rs::Error,
+    },
+}
+
+fn step(step: &'static str) -> impl FnOnce(libbpf_rs::Error) -> Error {
+    move |cause| Error::Step { step, cause }
+}
+
+/// Plans that are tried in turn: each leaves out one probe more.
+const TRIES: usize = 8;
+
+/// Memory for the loaded object: a local of the thread that traces.
+#[derive(Debug)]
+pub struct Storage([MaybeUninit<OpenObject>; TRIES]);
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self([const { MaybeUninit::uninit() }; TRIES])
+    }
+}
+
+/// Counters of the kernel side; see `enum rw_counter`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Writes put into the ring buffer.
+    pub writes: u64,
+    /// Writes that found the ring buffer full.
+    pub ring_full: u64,
+    /// Requests not followed from their submission on.
+    pub table_full: u64,
+    /// Strings dropped for want of a scratch buffer.
+    pub scratch: u64,
+    /// Processes not followed.
+    pub tree_full: u64,
+}
+
+/// Loaded and attached programs. Dropping it detaches them.
+pub struct Session<'obj> {
+    loaded: Loaded<'obj>,
+    links: Vec<Link>,
+    plan: Plan,
+    health: Vec<ProbeHealth>,
+    verified: Vec<Verified>,
+}
+
+impl std::fmt::Debug for Session<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("plan", &self.plan).field("health", &self.health).finish_non_exhaustive()
+    }
+}
+
+/// A probe that stood in the way, and why.
+#[derive(Debug)]
+struct Refused {
+    choice: Option<Choice>,
+    reason: String,
+    error: Error,
+}
+
+impl Refused {
+    fn from_step(step: &'static str) -> impl FnOnce(libbpf_rs::Error) -> Self {
+        move |cause| Self { choice: None, reason: String::new(), error: Error::Step { step, cause } }
+    }
+}
+
+/// Loads and attaches `plan`. Where the kernel refuses a probe, the next try does without it, as [`Plan::without`] says.
+///
+/// # Errors
+/// Nothing is left loaded or attached on error.
+pub fn start<'obj>(storage: &'obj mut Storage, plan: &Plan, options: &Options) -> Result<Session<'obj>, Error> {
+    log::listen(options.statistics);
+    let mut plan = plan.clone();
+    let mut broken = vec![];
+    let mut last = None;
+    for storage in &mut storage.0 {
+        let refused = match Session::load(storage, &plan, options) {
+            Ok(mut session) => {
+                session.health.extend(broken);
+                return Ok(session);
+            }
+            Err(refused) => refused,
+        };
+        let next = match refused.choice {
+            Some(choice) => plan.without(choice).inspect(|_| {
+                broken.push(ProbeHealth::broken(choice.probe, refused.reason));
+            }),
+            // Nobody said which program it was.
+            None if plan.is_typed() && matches!(refused.error, Error::Load { .. }) => {
+                Some(plan.raw("the kernel refused the typed programs"))
+            }
+            None => None,
+        };
+        match next {
+            Some(next) => {
+                plan = next;
+                last = Some(refused.error);
+            }
+            None => return Err(refused.error),
+        }
+    }
+    Err(last.unwrap_or_else(|| Error::Step {
+        step: "load the programs",
+        cause: libbpf_rs::Error::from_raw_os_error(libc::EINVAL),
+    }))
+}
+
+impl<'obj> Session<'obj> {
+    fn load(storage: &'obj mut MaybeUninit<OpenObject>, plan: &Plan, options: &Options) -> Result<Self, Refused> {
+        let mut open = Open::new(storage, plan.object, options.btf.as_deref())
+            .map_err(Refused::from_step("open the BPF object"))?;
+        open.prepare(plan, options).map_err(Refused::from_step("configure the programs"))?;
+        let loaded = open.load();
+        let said = log::take();
+        let loaded = loaded.map_err(|cause| {
+            let choice = said.refused.as_deref().and_then(|name| object::choice_of(plan.object, name));
+            let what = said.refused.map_or_else(|| "the BPF programs".to_owned(), |name| format!("the program {name}"));
+            let reason = format!("the kernel refused {what}: {cause}{}", said.text);
+            Refused { choice, reason, error: Error::Load { what, cause, log: said.text } }
+        })?;
+        let mut session = Self { loaded, links: vec![], plan: plan.clone(), health: vec![], verified: said.verified };
+        for (probe, reason) in &plan.missing {
+            session.health.push(ProbeHealth::unsupported(*probe, reason.clone()));
+        }
+        for &choice in &plan.probes {
+            session.attach(choice)?;
+        }
+        Ok(session)
+    }
+
+    fn attach(&mut self, choice: Choice) -> Result<(), Refused> {
+        let probe = || choice.probe.place();
+        let Some(program) = self.loaded.program(choice) else {
+            let cause = libbpf_rs::Error::from_raw_os_error(libc::ENOENT);
+            let reason = "the object has no such program".to_owned();
+            return Err(Refused { choice: None, reason, error: Error::Attach { probe: probe(), cause } });
+        };
+        match program.attach() {
+            Ok(link) => {
+                self.links.push(link);
+                self.health.push(ProbeHealth::attached(choice));
+                Ok(())
+            }
+            Err(cause) => {
+                drop(log::take());
+                let reason = format!("the kernel refused to attach a program by {}: {cause:#}", choice.twin.name());
+                Err(Refused { choice: Some(choice), reason, error: Error::Attach { probe: probe(), cause } })
+            }
+        }
+    }
+
+    /// The plan that was loaded in the end.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Each probe's verdict.
+    #[must_use]
+    pub fn health(&self) -> &[ProbeHealth] {
+        &self.health
+    }
+
+    /// What the plan tells here.
+    #[must_use]
+    pub fn capabilities(&self) -> Vec<Capability> {
+        capabilities(&self.plan, &self.health)
+    }
+
+    /// What the verifier did, where statistics were asked for.
+    #[must_use]
+    pub fn verified(&self) -> &[Verified] {
+        &self.verified
+    }
+
+    /// Adds a process to the followed tree.
+    ///
+    /// # Errors
+    /// The kernel refused the map update.
+    pub fn follow(&self, tgid: u32) -> Result<(), Error> {
+        self.loaded
+            .tree()
+            .update(&tgid.to_ne_bytes(), &[1], MapFlags::ANY)
+            .map_err(step("add a process to the followed tree"))
+    }
+
+    /// Reads the buffer: `receive` gets each record.
+    ///
+    /// # Errors
+    /// The buffer could not be mapped.
+    pub fn reader<'cb, F>(&self, buffer_size: u32, receive: F) -> Result<Reader<'cb>, Error>
+    where
+        F: FnMut(&[u8]) + 'cb,
+    {
+        if self.plan.flags.perf_buffer {
+            Reader::perf(self.loaded.events(), buffer_size, receive)
+        } else {
+            Reader::ring(self.loaded.events(), receive)
+        }
+    }
+
+    /// Sums the kernel side's counters over all CPUs.
+    ///
+    /// # Errors
+    /// The map could not be read.
+    pub fn counters(&self) -> Result<Counters, Error> {
+        let sum = |index: u32| -> Result<u64, Error> {
+            let values = self
+                .loaded
+                .counters()
+                .lookup_percpu(&index.to_ne_bytes(), MapFlags::ANY)
+                .map_err(step("read the counters"))?;
+            Ok(values
+                .into_iter()
+                .flatten()
+                .filter_map(|v| v.try_into().ok().map(u64::from_ne_bytes))
+                .fold(0, u64::wrapping_add))
+        };
+        Ok(Counters { writes: sum(0)?, ring_full: sum(1)?, table_full: sum(2)?, scratch: sum(3)?, tree_full: sum(4)? })
+    }
+
+    /// Times that the kernel did not run a program because it was running on that CPU already.
+    #[must_use]
+    pub fn missed(&self) -> u64 {
+        let hot = [Probe::IoUringSubmitReq, Probe::IoUringSubmitSqe, Probe::IoUringComplete];
+        let chosen = self.plan.probes.iter().filter(|c| hot.contains(&c.probe));
+        chosen
+            .filter_map(|&c| self.loaded.program(c))
+            .filter_map(|p| recursion_misses(std::os::fd::AsFd::as_fd(p)))
+            .sum()
+    }
+
+    /// Whether writes are pending that completion will not tell.
+    #[must_use]
+    pub fn needs_sweep(&self) -> bool {
+        self.loaded.sweep().is_some() && self.loaded.waiting() != 0
+    }
+
+    /// Tells of writes that ended without a completion.
+    ///
+    /// # Errors
+    /// The program could not be run.
+    pub fn sweep(&self) -> Result<(), Error> {
+        let Some(program) = self.loaded.sweep() else { return Ok(()) };
+        program.test_run(ProgramInput::default()).map(drop).map_err(step("sweep the pending writes"))
+    }
+
+    /// How many requests are followed now.
+    ///
+    /// # Errors
+    /// The program could not be run.
+    pub fn in_flight(&self) -> Result<u64, Error> {
+        let Some(program) = self.loaded.in_flight() else { return Ok(self.loaded.waiting()) };
+        let output = program.test_run(ProgramInput::default()).map_err(step("count the writes in flight"))?;
+        Ok(output.return_value.into())
+    }
+
+    /// Makes the kernel side send every path and task anew: user space forgot them.
+    pub fn forget(&mut self) {
+        self.loaded.raise_epoch();
+    }
+
+    /// Detaches the probes, then tells of every write that is still in flight: through the buffer, or in what this
+    /// returns.
+    ///
+    /// # Errors
+    /// The program could not be run.
+    pub fn stop(&mut self) -> Result<Vec<Vec<u8>>, Error> {
+        self.links.clear();
+        if let Some(program) = self.loaded.sweep_all() {
+            program.test_run(ProgramInput::default()).map(drop).map_err(step("end the pending writes"))?;
+        }
+        let Some(held) = self.loaded.held() else { return Ok(vec![]) };
+        let mut records = vec![];
+        let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |t| t.tv_sec() * 1_000_000_000 + t.tv_nsec());
+        let now = u64::try_from(now).unwrap_or(0);
+        for key in held.keys() {
+            let record = held.lookup(&key, MapFlags::ANY).map_err(step("read the requests in flight"))?;
+            records.extend(record.and_then(|bytes| crate::record::in_flight(&bytes, now)));
+        }
+        Ok(records)
+    }
+}
+
+fn recursion_misses(fd: std::os::fd::BorrowedFd<'_>) -> Option<u64> {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", std::os::fd::AsRawFd::as_raw_fd(&fd))).ok()?;
+    info.lines().find_map(|l| l.strip_prefix("recursion_misses:")).and_then(|v| v.trim().parse().ok())
+}

@@ -1,0 +1,341 @@
+//! The three BPF objects behind one face. Each has a skeleton, and so types, of its own.
+
+use std::mem::MaybeUninit;
+use std::path::Path;
+
+use libbpf_rs::skel::{OpenSkel as _, SkelBuilder as _};
+use libbpf_rs::{MapMut, MapType, OpenObject, OpenProgramMut, ProgramMut};
+
+use super::super::plan::{Choice, Object, Plan, Probe, Twin};
+use super::super::skel;
+use super::{FILTER_MAX, NEST, Options};
+
+/// The programs of an object: by probe and form, and those that user space runs.
+macro_rules! object {
+    ($object:ident, $open_progs:ident, $progs:ident, { $($probe:ident $twin:ident $program:ident)* } { $($own:ident)* }) => {
+        mod $object {
+            use super::*;
+            use skel::$object::{$open_progs, $progs};
+
+            const CHOICES: &[Choice] = &[$(Choice { probe: Probe::$probe, twin: Twin::$twin }),*];
+
+            fn open_program<'a, 'obj>(progs: &'a mut $open_progs<'obj>, choice: Choice) -> Option<&'a mut OpenProgramMut<'obj>> {
+                Some(match (choice.probe, choice.twin) {
+                    $((Probe::$probe, Twin::$twin) => &mut progs.$program,)*
+                    _ => return None,
+                })
+            }
+
+            pub(super) fn program<'a, 'obj>(progs: &'a $progs<'obj>, choice: Choice) -> Option<&'a ProgramMut<'obj>> {
+                Some(match (choice.probe, choice.twin) {
+                    $((Probe::$probe, Twin::$twin) => &progs.$program,)*
+                    _ => return None,
+                })
+            }
+
+            pub(super) fn named(name: &str) -> Option<Choice> {
+                $(if name == stringify!($program) {
+                    return Some(Choice { probe: Probe::$probe, twin: Twin::$twin });
+                })*
+                None
+            }
+
+            /// Loads only the programs of the plan.
+            pub(super) fn select(progs: &mut $open_progs<'_>, plan: &Plan, log_level: u32) {
+                for &choice in CHOICES {
+                    if let Some(program) = open_program(progs, choice) {
+                        program.set_autoload(plan.probes.contains(&choice));
+                        program.set_log_level(log_level);
+                    }
+                }
+                $(progs.$own.set_log_level(log_level);)*
+            }
+
+            pub(super) fn fill(cfg: &mut skel::$object::types::rw_config, plan: &Plan, options: &Options) {
+                cfg.key = random_key();
+                cfg.req_fixed_file = plan.flags.fixed_file;
+                cfg.req_cqe_skip = plan.flags.cqe_skip;
+                cfg.req_fail = plan.flags.fail;
+                cfg.req_async_data = plan.flags.async_data;
+                cfg.req_skip_link_cqes = plan.flags.skip_link_cqes;
+                cfg.complete_first = plan.flags.complete_first.into();
+                cfg.submit_unseen = plan.flags.submit_unseen.into();
+                cfg.preemptible = plan.flags.preemptible.into();
+                cfg.tree = options.tree.into();
+                cfg.nr_pids = some(&options.pids, &mut cfg.pids);
+                cfg.nr_uids = some(&options.uids, &mut cfg.uids);
+                for (name, slot) in options.comms.iter().zip(&mut cfg.comms) {
+                    *slot = words(name);
+                    cfg.nr_comms += 1;
+                }
+            }
+        }
+    };
+}
+
+object!(typed, OpenTypedProgs, TypedProgs, {
+    IoUringSubmitReq Typed submit_req
+    IoUringSubmitSqe Typed submit_sqe
+    IoUringReqFailed Typed req_failed
+    IoUringQueueAsyncWork Typed queue_async_work
+    IoUringComplete Typed complete
+    IoUringCqeOverflow Raw cqe_overflow
+    IoUringFailLink Raw fail_link
+    IoUringCreate Raw create
+    IoWriteReturn Fentry io_write_exit
+    IoWriteReturn Kprobe io_write_return
+    IoWrite Kprobe io_write_entry
+    SchedProcessFork Raw process_fork
+    SchedProcessExit Raw process_exit
+} { sweep sweep_all in_flight });
+
+object!(raw, OpenRawProgs, RawProgs, {
+    IoUringSubmitReq Raw submit_req
+    IoUringSubmitSqe Raw submit_sqe
+    IoUringSubmitSqe Raw518 submit_sqe_5_18
+    IoUringReqFailed Raw req_failed
+    IoUringReqFailed Raw518 req_failed_5_18
+    IoUringQueueAsyncWork Raw queue_async_work
+    IoUringQueueAsyncWork Raw518 queue_async_work_5_18
+    IoUringComplete Raw complete
+    IoUringCqeOverflow Raw cqe_overflow
+    IoUringFailLink Raw fail_link
+    IoUringFailLink Raw518 fail_link_5_18
+    IoUringCreate Raw create
+    IoWriteReturn Fentry io_write_exit
+    IoWriteReturn Kprobe io_write_return
+    IoWrite Kprobe io_write_entry
+    SchedProcessFork Raw process_fork
+    SchedProcessExit Raw process_exit
+} { sweep sweep_all in_flight });
+
+object!(early, OpenEarlyProgs, EarlyProgs, {
+    IoUringSubmitSqe Raw submit_sqe
+    IoUringQueueAsyncWork Raw queue_async_work
+    IoUringComplete Raw complete
+    IoUringFailLink Raw fail_link
+    IoUringCreate Raw create
+    IoWrite Fentry io_write_attempt_fentry
+    IoWrite Kprobe io_write_attempt_kprobe
+    KiocbDone Fentry kiocb_done_fentry
+    KiocbDone Kprobe kiocb_done_kprobe
+    IoCompleteRw Fentry complete_rw_fentry
+    IoCompleteRw Kprobe complete_rw_kprobe
+    IoCompleteRwIopoll Fentry complete_rw_iopoll_fentry
+    IoCompleteRwIopoll Kprobe complete_rw_iopoll_kprobe
+    IoReqCompletePost Fentry completing_fentry
+    IoReqCompletePost Kprobe completing_kprobe
+    IoSubmitSqe Kprobe54 legacy_submit
+    IoCompleteRw Kprobe54 legacy_complete_rw
+    IoCompleteRwIopoll Kprobe54 legacy_complete_rw_iopoll
+    IoCqringFillEvent Kprobe54 legacy_fill_event
+    IoCqringAddEvent Kprobe54 legacy_add_event
+    IoUringSetup Kprobe54 legacy_setup
+    SchedProcessFork Raw process_fork
+    SchedProcessExit Raw process_exit
+} {});
+
+/// An object that is open, but not loaded.
+pub(super) enum Open<'obj> {
+    Typed(skel::typed::OpenTypedSkel<'obj>),
+    Raw(skel::raw::OpenRawSkel<'obj>),
+    Early(skel::early::OpenEarlySkel<'obj>),
+}
+
+/// A loaded one.
+pub(super) enum Loaded<'obj> {
+    Typed(skel::typed::TypedSkel<'obj>),
+    Raw(skel::raw::RawSkel<'obj>),
+    Early(skel::early::EarlySkel<'obj>),
+}
+
+/// The same expression on whichever it is.
+macro_rules! each {
+    ($kind:ident, $of:expr, $skel:ident => $do:expr) => {
+        match $of {
+            $kind::Typed($skel) => $do,
+            $kind::Raw($skel) => $do,
+            $kind::Early($skel) => $do,
+        }
+    };
+}
+
+/// Which probe a program watches.
+pub(super) fn choice_of(object: Object, program: &str) -> Option<Choice> {
+    match object {
+        Object::Typed => typed::named(program),
+        Object::Raw => raw::named(program),
+        Object::Early => early::named(program),
+    }
+}
+
+impl<'obj> Open<'obj> {
+    pub(super) fn new(
+        storage: &'obj mut MaybeUninit<OpenObject>,
+        object: Object,
+        btf: Option<&Path>,
+    ) -> libbpf_rs::Result<Self> {
+        macro_rules! open {
+            ($kind:ident, $builder:ty) => {{
+                let mut builder = <$builder>::default();
+                if let Some(btf) = btf {
+                    builder.obj_builder.btf_custom_path(btf)?;
+                }
+                Ok(Self::$kind(builder.open(storage)?))
+            }};
+        }
+        match object {
+            Object::Typed => open!(Typed, skel::typed::TypedSkelBuilder),
+            Object::Raw => open!(Raw, skel::raw::RawSkelBuilder),
+            Object::Early => open!(Early, skel::early::EarlySkelBuilder),
+        }
+    }
+
+    /// Chooses the programs and configures them.
+    pub(super) fn prepare(&mut self, plan: &Plan, options: &Options) -> libbpf_rs::Result<()> {
+        let log_level = if options.statistics { LOG_STATISTICS } else { 0 };
+        match self {
+            Self::Typed(open) => typed::select(&mut open.progs, plan, log_level),
+            Self::Raw(open) => raw::select(&mut open.progs, plan, log_level),
+            Self::Early(open) => early::select(&mut open.progs, plan, log_level),
+        }
+        let cpus = u32::try_from(libbpf_rs::num_possible_cpus()?).unwrap_or(u32::MAX / NEST);
+        each!(Self, self, open => {
+            open.maps.scratches.set_max_entries(cpus * NEST)?;
+            if plan.flags.perf_buffer {
+                open.maps.events.set_type(MapType::PerfEventArray)?;
+                open.maps.events.set_key_size(4)?;
+                open.maps.events.set_value_size(4)?;
+                open.maps.events.set_max_entries(cpus)?;
+            } else {
+                open.maps.events.set_max_entries(options.buffer_size)?;
+            }
+        });
+        let missing = || libbpf_rs::Error::from_raw_os_error(libc::ENOENT);
+        match self {
+            Self::Typed(open) => {
+                typed::fill(&mut open.maps.rodata_data.as_mut().ok_or_else(missing)?.cfg, plan, options);
+            }
+            Self::Raw(open) => raw::fill(&mut open.maps.rodata_data.as_mut().ok_or_else(missing)?.cfg, plan, options),
+            Self::Early(open) => {
+                early::fill(&mut open.maps.rodata_data.as_mut().ok_or_else(missing)?.cfg, plan, options);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn load(self) -> libbpf_rs::Result<Loaded<'obj>> {
+        Ok(match self {
+            Self::Typed(open) => Loaded::Typed(open.load()?),
+            Self::Raw(open) => Loaded::Raw(open.load()?),
+            Self::Early(open) => Loaded::Early(open.load()?),
+        })
+    }
+}
+
+impl<'obj> Loaded<'obj> {
+    pub(super) fn program(&self, choice: Choice) -> Option<&ProgramMut<'obj>> {
+        match self {
+            Self::Typed(skel) => typed::program(&skel.progs, choice),
+            Self::Raw(skel) => raw::program(&skel.progs, choice),
+            Self::Early(skel) => early::program(&skel.progs, choice),
+        }
+    }
+
+    pub(super) fn events(&self) -> &MapMut<'obj> {
+        each!(Self, self, skel => &skel.maps.events)
+    }
+
+    pub(super) fn tree(&self) -> &MapMut<'obj> {
+        each!(Self, self, skel => &skel.maps.tree)
+    }
+
+    pub(super) fn counters(&self) -> &MapMut<'obj> {
+        each!(Self, self, skel => &skel.maps.counters)
+    }
+
+    /// The program that finds writes that ended untold. `None`: there are none on these kernels.
+    pub(super) fn sweep(&self) -> Option<&ProgramMut<'obj>> {
+        match self {
+            Self::Typed(skel) => Some(&skel.progs.sweep),
+            Self::Raw(skel) => Some(&skel.progs.sweep),
+            Self::Early(_) => None,
+        }
+    }
+
+    /// The program that tells of all that is in flight. `None`: [`Loaded::held`] has it.
+    pub(super) fn sweep_all(&self) -> Option<&ProgramMut<'obj>> {
+        match self {
+            Self::Typed(skel) => Some(&skel.progs.sweep_all),
+            Self::Raw(skel) => Some(&skel.progs.sweep_all),
+            Self::Early(_) => None,
+        }
+    }
+
+    /// The program that counts them. `None`: [`Loaded::waiting`] does.
+    pub(super) fn in_flight(&self) -> Option<&ProgramMut<'obj>> {
+        match self {
+            Self::Typed(skel) => Some(&skel.progs.in_flight),
+            Self::Raw(skel) => Some(&skel.progs.in_flight),
+            Self::Early(_) => None,
+        }
+    }
+
+    /// Requests in flight, as their records were at submission.
+    pub(super) fn held(&self) -> Option<&MapMut<'obj>> {
+        match self {
+            Self::Early(skel) => Some(&skel.maps.held),
+            Self::Typed(_) | Self::Raw(_) => None,
+        }
+    }
+
+    /// How many requests are in the hash map of those in flight.
+    pub(super) fn waiting(&self) -> u64 {
+        macro_rules! read {
+            ($skel:ident, $field:ident) => {
+                $skel.maps.bss_data.as_ref().map_or(0, |bss| {
+                    // SAFETY: the kernel side writes this mapped word at any time; an aligned 8-byte read sees one of
+                    // its values.
+                    unsafe { (&raw const bss.$field).read_volatile() }
+                })
+            };
+        }
+        match self {
+            Self::Typed(skel) => read!(skel, pending_count),
+            Self::Raw(skel) => read!(skel, pending_count),
+            Self::Early(skel) => read!(skel, held_count),
+        }
+    }
+
+    /// Makes the kernel side send every path and task anew.
+    pub(super) fn raise_epoch(&mut self) {
+        each!(Self, self, skel => if let Some(bss) = skel.maps.bss_data.as_mut() {
+            bss.epoch = bss.epoch.wrapping_add(1);
+        });
+    }
+}
+
+/// BPF_LOG_STATS: only what the verifier sums up.
+const LOG_STATISTICS: u32 = 4;
+
+fn some(from: &[u32], to: &mut [u32; FILTER_MAX]) -> u32 {
+    let n = from.len().min(FILTER_MAX);
+    to[..n].copy_from_slice(&from[..n]);
+    u32::try_from(n).unwrap_or(0)
+}
+
+/// A name as the kernel compares it.
+fn words(name: &str) -> [u64; 2] {
+    let mut bytes = [0u8; 16];
+    let n = name.len().min(bytes.len() - 1);
+    bytes[..n].copy_from_slice(&name.as_bytes()[..n]);
+    let word = |part: &[u8]| part.iter().rev().fold(0, |w, &b| w << 8 | u64::from(b));
+    let (low, high) = bytes.split_at(8);
+    [word(low), word(high)]
+}
+
+/// A key that no traced program can guess.
+fn random_key() -> u64 {
+    use std::hash::{BuildHasher as _, RandomState};
+    RandomState::new().hash_one(std::process::id())
+}

@@ -1,0 +1,122 @@
+//! The reading end of the buffer between kernel and user space.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use libbpf_rs::{MapCore, PerfBuffer, PerfBufferBuilder, RingBuffer, RingBufferBuilder};
+
+use super::{Error, step};
+
+/// Records that are read before anything else gets its turn.
+const AT_ONCE: usize = 65_536;
+/// The least that a page has: the kernel rounds up.
+const PAGE: usize = 4096;
+
+/// A ring buffer, or a perf buffer for each CPU where the kernel has no ring buffer (before 5.8).
+#[derive(Debug)]
+pub struct Reader<'cb>(Kind<'cb>);
+
+enum Kind<'cb> {
+    Ring(RingBuffer<'cb>),
+    Perf { buffer: PerfBuffer<'cb>, order: Rc<RefCell<Order>>, receive: RefCell<Box<dyn FnMut(&[u8]) + 'cb>> },
+}
+
+/// Records of several CPUs, read one CPU after the other. A string may be read after the write that needs it, but at
+/// the latest in the next pass: so writes wait for that.
+#[derive(Debug, Default)]
+struct Order {
+    strings: Vec<Vec<u8>>,
+    writes: Vec<Vec<u8>>,
+    waiting: Vec<Vec<u8>>,
+}
+
+impl Order {
+    fn push(&mut self, record: &[u8]) {
+        let list = if crate::record::is_write(record) { &mut self.writes } else { &mut self.strings };
+        list.push(record.to_owned());
+    }
+
+    /// After a pass over all CPUs; the number of records that moved.
+    fn pass(&mut self, mut receive: impl FnMut(&[u8])) -> usize {
+        let moved = self.strings.len() + self.writes.len() + self.waiting.len();
+        self.strings.drain(..).chain(self.waiting.drain(..)).for_each(|record| receive(&record));
+        std::mem::swap(&mut self.waiting, &mut self.writes);
+        moved
+    }
+}
+
+impl std::fmt::Debug for Kind<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Ring(_) => "Ring",
+            Self::Perf { .. } => "Perf",
+        })
+    }
+}
+
+impl<'cb> Reader<'cb> {
+    pub(super) fn ring(map: &dyn MapCore, mut receive: impl FnMut(&[u8]) + 'cb) -> Result<Self, Error> {
+        let mut builder = RingBufferBuilder::new();
+        builder
+            .add(map, move |record| {
+                receive(record);
+                0
+            })
+            .map_err(step("add the ring buffer"))?;
+        Ok(Self(Kind::Ring(builder.build().map_err(step("map the ring buffer"))?)))
+    }
+
+    /// `size` bytes in all.
+    pub(super) fn perf<M: MapCore>(map: &M, size: u32, receive: impl FnMut(&[u8]) + 'cb) -> Result<Self, Error> {
+        let cpus = libbpf_rs::num_possible_cpus().map_err(step("count the CPUs"))?;
+        let pages = (size as usize / PAGE / cpus.max(1)).max(1);
+        let pages = if pages.is_power_of_two() { pages } else { pages.next_power_of_two() / 2 };
+        let order = Rc::new(RefCell::new(Order::default()));
+        let fill = Rc::clone(&order);
+        // What finds no room is counted by the kernel side.
+        let buffer = PerfBufferBuilder::new(map)
+            .pages(pages)
+            .sample_cb(move |_, record: &[u8]| fill.borrow_mut().push(record))
+            .build()
+            .map_err(step("map the perf buffer"))?;
+        Ok(Self(Kind::Perf { buffer, order, receive: RefCell::new(Box::new(receive)) }))
+    }
+
+    /// Takes what is there, but not for ever from a program that writes faster; the number of records.
+    ///
+    /// # Errors
+    /// libbpf could not read the buffer.
+    pub fn consume(&self) -> Result<usize, Error> {
+        match &self.0 {
+            Kind::Ring(ring) => {
+                let n = ring.consume_raw_n(AT_ONCE);
+                usize::try_from(n).map_err(|_| step("read the ring buffer")(libbpf_rs::Error::from_raw_os_error(-n)))
+            }
+            Kind::Perf { buffer, order, receive } => {
+                buffer.consume().map_err(step("read the perf buffer"))?;
+                Ok(order.borrow_mut().pass(&mut *receive.borrow_mut()))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_waits_for_strings_of_other_cpus() {
+        let record = |kind: u32, id: u8| [&kind.to_ne_bytes()[..], &[id]].concat();
+        let mut order = Order::default();
+        let mut seen = vec![];
+        order.push(&record(1, 1));
+        assert_eq!(order.pass(|r| seen.push(r[4])), 1);
+        // The string was sent before the write, and read after it.
+        order.push(&record(2, 2));
+        order.push(&record(1, 3));
+        assert_eq!(order.pass(|r| seen.push(r[4])), 3);
+        assert_eq!(order.pass(|r| seen.push(r[4])), 1);
+        assert_eq!(order.pass(|r| seen.push(r[4])), 0);
+        assert_eq!(seen, [2, 1, 3]);
+    }
+}

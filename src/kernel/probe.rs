@@ -1,0 +1,199 @@
+//! The places in the kernel that are watched.
+
+use serde::{Deserialize, Serialize};
+
+/// One place in the kernel that is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Probe {
+    /// A request was accepted (6.4 and later).
+    IoUringSubmitReq,
+    /// A request was accepted (before 6.4).
+    IoUringSubmitSqe,
+    /// A request was refused in preparation.
+    IoUringReqFailed,
+    /// A request was handed to io-wq.
+    IoUringQueueAsyncWork,
+    /// A CQE was posted.
+    IoUringComplete,
+    /// A CQE found the CQ ring full.
+    IoUringCqeOverflow,
+    /// A link was cancelled by the failure of another.
+    IoUringFailLink,
+    /// A ring was created.
+    IoUringCreate,
+    /// `io_write` is called.
+    IoWrite,
+    /// `io_write` returns.
+    IoWriteReturn,
+    /// An attempt to write ended: the position is known.
+    KiocbDone,
+    /// An asynchronous write ended.
+    IoCompleteRw,
+    /// A polled write ended.
+    IoCompleteRwIopoll,
+    /// A request is about to be completed: it names the one that `io_uring_complete` tells of next.
+    IoReqCompletePost,
+    /// A request is attempted (5.1 to 5.4).
+    IoSubmitSqe,
+    /// A CQE is posted (5.4).
+    IoCqringFillEvent,
+    /// A CQE is posted (5.1 to 5.3).
+    IoCqringAddEvent,
+    /// The system call that creates a ring returns.
+    IoUringSetup,
+    /// A process forked: the followed tree grows.
+    SchedProcessFork,
+    /// A process ended: the followed tree shrinks.
+    SchedProcessExit,
+}
+
+impl Probe {
+    /// All of them.
+    pub const ALL: [Self; 20] = [
+        Self::IoUringSubmitReq,
+        Self::IoUringSubmitSqe,
+        Self::IoUringReqFailed,
+        Self::IoUringQueueAsyncWork,
+        Self::IoUringComplete,
+        Self::IoUringCqeOverflow,
+        Self::IoUringFailLink,
+        Self::IoUringCreate,
+        Self::IoWrite,
+        Self::IoWriteReturn,
+        Self::KiocbDone,
+        Self::IoCompleteRw,
+        Self::IoCompleteRwIopoll,
+        Self::IoReqCompletePost,
+        Self::IoSubmitSqe,
+        Self::IoCqringFillEvent,
+        Self::IoCqringAddEvent,
+        Self::IoUringSetup,
+        Self::SchedProcessFork,
+        Self::SchedProcessExit,
+    ];
+
+    /// The name of the tracepoint or function.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::IoUringSubmitReq => "io_uring_submit_req",
+            Self::IoUringSubmitSqe => "io_uring_submit_sqe",
+            Self::IoUringReqFailed => "io_uring_req_failed",
+            Self::IoUringQueueAsyncWork => "io_uring_queue_async_work",
+            Self::IoUringComplete => "io_uring_complete",
+            Self::IoUringCqeOverflow => "io_uring_cqe_overflow",
+            Self::IoUringFailLink => "io_uring_fail_link",
+            Self::IoUringCreate => "io_uring_create",
+            Self::IoWrite | Self::IoWriteReturn => "io_write",
+            Self::KiocbDone => "kiocb_done",
+            Self::IoCompleteRw => "io_complete_rw",
+            Self::IoCompleteRwIopoll => "io_complete_rw_iopoll",
+            Self::IoReqCompletePost => "io_req_complete_post",
+            Self::IoSubmitSqe => "__io_submit_sqe",
+            Self::IoCqringFillEvent => "io_cqring_fill_event",
+            Self::IoCqringAddEvent => "io_cqring_add_event",
+            Self::IoUringSetup => "io_uring_setup",
+            Self::SchedProcessFork => "sched_process_fork",
+            Self::SchedProcessExit => "sched_process_exit",
+        }
+    }
+
+    /// Where in it: its name, and whether its return is meant.
+    #[must_use]
+    pub fn place(self) -> String {
+        match self {
+            Self::IoWriteReturn | Self::IoUringSetup => format!("{} (return)", self.name()),
+            _ => self.name().to_owned(),
+        }
+    }
+
+    /// Whether it watches a function, and not a tracepoint.
+    #[must_use]
+    pub fn is_function(self) -> bool {
+        matches!(
+            self,
+            Self::IoWrite
+                | Self::IoWriteReturn
+                | Self::KiocbDone
+                | Self::IoCompleteRw
+                | Self::IoCompleteRwIopoll
+                | Self::IoReqCompletePost
+                | Self::IoSubmitSqe
+                | Self::IoCqringFillEvent
+                | Self::IoCqringAddEvent
+                | Self::IoUringSetup
+        )
+    }
+
+    /// What is lost without this probe; `None`: nothing works without it.
+    #[must_use]
+    pub fn without(self) -> Option<&'static str> {
+        match self {
+            Self::IoUringSubmitReq | Self::IoUringSubmitSqe | Self::IoUringComplete | Self::IoSubmitSqe => None,
+            Self::IoUringReqFailed => Some("writes refused in preparation are told without fd, offset and length"),
+            Self::IoUringQueueAsyncWork => {
+                Some("writes done by io-wq but completed elsewhere name the submitter as executor")
+            }
+            Self::IoUringCqeOverflow => Some("writes whose CQE overflowed are told late, with unknown result"),
+            Self::IoUringFailLink => Some("links cancelled without a CQE are told as successful"),
+            Self::IoUringCreate | Self::IoUringSetup => Some("creators of SQPOLL rings are taken from the poll thread"),
+            Self::IoWrite | Self::IoWriteReturn => {
+                Some("writes that succeed without a CQE are told late and without latency")
+            }
+            Self::KiocbDone | Self::IoCompleteRw | Self::IoCompleteRwIopoll => {
+                Some("the position of some writes at the file's current position or its end is not known")
+            }
+            Self::IoReqCompletePost => {
+                Some("writes refused in preparation are not told, and equal user_data may be confused")
+            }
+            Self::IoCqringFillEvent | Self::IoCqringAddEvent => {
+                Some("writes that fail before they reach their file are told late, with unknown result")
+            }
+            Self::SchedProcessFork => Some("children of the followed processes are not followed"),
+            Self::SchedProcessExit => Some("a reused process id of the followed tree stays followed"),
+        }
+    }
+}
+
+/// Which form of a program is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Twin {
+    /// A tracepoint, read through pointers whose types the verifier knows.
+    Typed,
+    /// A tracepoint, read by a helper call for each field.
+    Raw,
+    /// The same, for the arguments of 5.18 and 5.19.
+    #[serde(rename = "raw_5_18")]
+    Raw518,
+    /// A function, by a trampoline.
+    Fentry,
+    /// A function, by a breakpoint.
+    Kprobe,
+    /// The same, for the functions of 5.1 to 5.4.
+    #[serde(rename = "kprobe_5_4")]
+    Kprobe54,
+}
+
+impl Twin {
+    /// As `check` shows it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Typed => "typed tracepoint",
+            Self::Raw | Self::Raw518 => "raw tracepoint",
+            Self::Fentry => "fentry",
+            Self::Kprobe | Self::Kprobe54 => "kprobe",
+        }
+    }
+}
+
+/// A probe and the form it is loaded in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Choice {
+    /// The place.
+    pub probe: Probe,
+    /// The form.
+    pub twin: Twin,
+}

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * The types of 5.4.286 as far as the plan kprobe-legacy reads them, compiled to BTF: what a kernel of that age would
+ * give with --btf. Names and types of fields are the kernel's; their places are not.
+ */
+typedef unsigned char u8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+typedef long long loff_t;
+typedef _Bool bool;
+
+typedef struct {
+	int counter;
+} atomic_t;
+
+typedef struct {
+	u32 val;
+} kuid_t;
+
+struct qstr {
+	union {
+		struct {
+			u32 hash;
+			u32 len;
+		};
+		u64 hash_len;
+	};
+	const unsigned char *name;
+};
+
+struct hlist_bl_node {
+	struct hlist_bl_node *next, **pprev;
+};
+
+struct super_block {
+	u32 s_dev;
+	unsigned long s_magic;
+};
+
+struct inode {
+	u16 i_mode;
+	struct super_block *i_sb;
+	unsigned long i_ino;
+};
+
+struct dentry {
+	struct hlist_bl_node d_hash;
+	struct dentry *d_parent;
+	struct qstr d_name;
+};
+
+struct vfsmount {
+	struct dentry *mnt_root;
+};
+
+struct mount {
+	struct mount *mnt_parent;
+	struct dentry *mnt_mountpoint;
+	struct vfsmount mnt;
+	int mnt_id;
+};
+
+struct path {
+	struct vfsmount *mnt;
+	struct dentry *dentry;
+};
+
+struct file {
+	struct path f_path;
+	struct inode *f_inode;
+	unsigned int f_flags;
+	void *private_data;
+};
+
+struct fdtable {
+	unsigned int max_fds;
+	struct file **fd;
+};
+
+struct files_struct {
+	struct fdtable *fdt;
+};
+
+struct ns_common {
+	unsigned int inum;
+};
+
+struct mnt_namespace {
+	struct ns_common ns;
+};
+
+struct pid_namespace {
+	struct ns_common ns;
+};
+
+struct nsproxy {
+	struct mnt_namespace *mnt_ns;
+};
+
+struct upid {
+	int nr;
+	struct pid_namespace *ns;
+};
+
+struct pid {
+	unsigned int level;
+	struct upid numbers[1];
+};
+
+struct signal_struct {
+	atomic_t live;
+};
+
+struct cred {
+	kuid_t uid;
+};
+
+union kernfs_node_id {
+	struct {
+		u32 ino;
+		u32 generation;
+	};
+	u64 id;
+};
+
+struct kernfs_node {
+	union kernfs_node_id id;
+};
+
+struct cgroup {
+	struct kernfs_node *kn;
+};
+
+struct css_set {
+	struct cgroup *dfl_cgrp;
+};
+
+struct task_struct;
+
+struct mm_struct {
+	unsigned long arg_start, arg_end;
+	struct task_struct *owner;
+	struct file *exe_file;
+};
+
+struct task_struct {
+	unsigned int flags;
+	int pid, tgid;
+	struct task_struct *real_parent, *group_leader;
+	struct pid *thread_pid;
+	u64 start_time, real_start_time;
+	const struct cred *cred;
+	char comm[16];
+	struct files_struct *files;
+	struct nsproxy *nsproxy;
+	struct signal_struct *signal;
+	u32 parent_exec_id, self_exec_id;
+	struct css_set *cgroups;
+	struct mm_struct *mm;
+};
+
+struct io_uring_sqe {
+	u8 opcode, flags;
+	u16 ioprio;
+	int fd;
+	u64 off, addr;
+	u32 len;
+	union {
+		int rw_flags;
+		u32 fsync_flags;
+	};
+	u64 user_data;
+};
+
+struct kiocb {
+	struct file *ki_filp;
+	loff_t ki_pos;
+};
+
+struct sqe_submit {
+	const struct io_uring_sqe *sqe;
+	u8 opcode;
+};
+
+struct io_uring {
+	u32 head, tail;
+};
+
+struct io_rings {
+	struct io_uring sq, cq;
+};
+
+struct io_ring_ctx {
+	struct {
+		unsigned int flags;
+		u32 *sq_array;
+		unsigned cached_sq_head, sq_entries, sq_mask;
+		struct io_uring_sqe *sq_sqes;
+	};
+	struct task_struct *sqo_thread;
+	struct mm_struct *sqo_mm;
+	struct io_rings *rings;
+	struct {
+		unsigned cached_cq_tail, cq_entries, cq_mask;
+	};
+};
+
+struct io_kiocb {
+	union {
+		struct file *file;
+		struct kiocb rw;
+	};
+	struct sqe_submit submit;
+	struct io_ring_ctx *ctx;
+	unsigned int flags;
+	u64 user_data;
+	u32 result;
+};
+
+struct pt_regs {
+	unsigned long bx, cx, dx, si, di, ax, ip, sp;
+};
+
+enum bpf_func_id {
+	BPF_FUNC_unspec,
+	BPF_FUNC_perf_event_output = 25,
+};
+
+/* One of each, so that its type is kept. */
+struct {
+	struct io_kiocb req;
+	struct task_struct task;
+	struct dentry dentry;
+	struct mount mount;
+	struct io_rings rings;
+	struct pt_regs regs;
+	enum bpf_func_id helper;
+} all;
