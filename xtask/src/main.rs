@@ -1,6 +1,7 @@
 //! The project's chores.
 
 mod bench;
+mod bpf;
 mod dist;
 mod vm;
 
@@ -16,6 +17,8 @@ enum Chore {
     Docs,
     /// Measure what tracing costs the traced program, and ringwatch itself.
     Bench(bench::Arguments),
+    /// Compile the programs of bpf/ for processors that this machine may not have.
+    Bpf(bpf::Arguments),
     /// Build one static executable: target/dist/ringwatch-VERSION-x86_64.
     Dist,
     /// Run the kernel-facing tests on distribution kernels in virtual machines.
@@ -26,6 +29,7 @@ fn main() -> Result<()> {
     match Chore::parse() {
         Chore::Docs => docs(),
         Chore::Bench(arguments) => bench::run(&arguments),
+        Chore::Bpf(arguments) => bpf::run(&arguments),
         Chore::Dist => dist::run(),
         Chore::Vm(arguments) => vm::run(&arguments),
     }
