@@ -42,7 +42,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         for source in &sources {
             let programs = compile(source, arch)?;
             println!("{arch:?}: {}: {} programs", source.display(), programs.len());
-            registers.extend(programs.into_iter().filter(|program| program.reads_registers()));
+            registers.extend(programs.into_iter().filter(Program::reads_registers));
         }
         // Only these differ between processors: without them nothing was shown.
         ensure!(!registers.is_empty(), "no program of bpf/ is a kprobe: compiling for {arch:?} shows nothing");

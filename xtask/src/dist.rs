@@ -24,8 +24,8 @@ pub(crate) fn run() -> Result<()> {
     fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
     // All packages of the workspace have the same version.
     let path = directory.join(format!("ringwatch-{}-{ARCHITECTURE}", env!("CARGO_PKG_VERSION")));
-    fs::copy(&ringwatch, &path).with_context(|| format!("cannot write {}", path.display()))?;
-    println!("{}", path.display());
+    let size = fs::copy(&ringwatch, &path).with_context(|| format!("cannot write {}", path.display()))?;
+    println!("{} ({:.1} MB, no shared libraries)", path.display(), size as f64 / 1e6);
     Ok(())
 }
 

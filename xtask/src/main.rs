@@ -2,18 +2,18 @@
 
 mod bench;
 mod bpf;
+mod compatibility;
 mod dist;
+mod docs;
+mod table;
 mod vm;
 
-use std::fs;
-use std::path::Path;
-
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::Parser;
 
 #[derive(Debug, Parser)]
 enum Chore {
-    /// Write the generated documents: docs/events.md, docs/events.schema.json.
+    /// Write the generated documents: docs/events.md, docs/events.schema.json, docs/compatibility.md.
     Docs,
     /// Measure what tracing costs the traced program, and ringwatch itself.
     Bench(bench::Arguments),
@@ -27,20 +27,10 @@ enum Chore {
 
 fn main() -> Result<()> {
     match Chore::parse() {
-        Chore::Docs => docs(),
+        Chore::Docs => docs::run(),
         Chore::Bench(arguments) => bench::run(&arguments),
         Chore::Bpf(arguments) => bpf::run(&arguments),
         Chore::Dist => dist::run(),
         Chore::Vm(arguments) => vm::run(&arguments),
     }
-}
-
-fn docs() -> Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
-    for (name, text) in
-        [("events.md", ringwatch::manual::markdown()), ("events.schema.json", ringwatch::manual::schema_file())]
-    {
-        fs::write(root.join(name), text).with_context(|| format!("cannot write docs/{name}"))?;
-    }
-    Ok(())
 }

@@ -3,31 +3,32 @@
 mod apt;
 mod guest;
 mod kernels;
-mod outcome;
+pub(crate) mod outcome;
 mod qemu;
 mod report;
+pub(crate) mod saved;
 mod series;
+mod verifier;
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
 use nix::fcntl::{Flock, FlockArg};
-use serde_json::Value;
 
 use self::guest::Guest;
 use self::kernels::{Kernel, Kernels};
 use self::outcome::{Console, Tests};
 use self::qemu::{Accelerator, End, Ended, Machine};
 use self::report::{Entry, Report};
+use self::saved::{Checks, Saved};
 use self::series::Series;
-use crate::dist::{self, Static};
+use self::verifier::Recorded;
+use crate::dist::Static;
 
 /// Without these and the newest, a run tells too little.
 const REQUIRED: [Series; 2] = [Series(6, 1), Series(6, 12)];
-/// Since then completions carry the request: on older kernels ringwatch refuses to trace, with a reason.
-const FIRST_TRACED: Series = Series(6, 0);
 const NEWEST: &str = "newest";
 /// Lines of the console that explain a death.
 const LAST_LINES: usize = 8;
@@ -46,7 +47,7 @@ pub(crate) struct Arguments {
     /// Keep the disks: SERIES.img in target/vm
     #[arg(long)]
     keep: bool,
-    /// Write what each kernel offers to tests/kernels/SERIES.json
+    /// Write what each kernel offers to tests/kernels/SERIES.json, and the verifier's figures to verifier.json there
     #[arg(long)]
     save: bool,
 }
@@ -68,18 +69,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut accelerator = Accelerator::best();
 
     let date = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    let mut report = Report { date, kernels: vec![] };
+    let mut report = Report { date, plans: saved::plans(), kernels: vec![] };
     for series in series {
         let mut entry = Entry::new(series);
         match kernels.get(series) {
             Ok(kernel) => {
                 // One kernel that cannot be run does not hide what the others say.
                 if let Err(error) = runner.test(&kernel, &mut accelerator, &mut entry) {
-                    entry.problem = Some(format!("{error:#}"));
+                    entry.problems.push(format!("{error:#}"));
                 }
             }
             Err(error) if REQUIRED.contains(&series) || Some(series) == kernels.newest() => {
-                entry.problem = Some(format!("this kernel is required: {error:#}"));
+                entry.problems.push(format!("this kernel is required: {error:#}"));
             }
             Err(error) => entry.skipped = Some(format!("{error:#}")),
         }
@@ -148,7 +149,7 @@ impl Runner<'_> {
         let machine =
             Machine { kernel: &kernel.image, initramfs: &self.guest.initramfs, disk: &disk, port: &port, log: &log };
         let ended = self.boot(&machine, accelerator);
-        let check = guest::check_report(&disk);
+        let checks = guest::checks(&disk);
         if !self.arguments.keep {
             let _ = fs::remove_file(&disk);
         }
@@ -163,7 +164,7 @@ impl Runner<'_> {
             bail!("the VM did not come up{}", last_lines(&ended));
         }
         let outcomes = fs::read(&port).with_context(|| format!("cannot read {}", port.display()))?;
-        judge(entry, &ended, check, &String::from_utf8_lossy(&outcomes), self.arguments.save)
+        judge(entry, &ended, checks, &String::from_utf8_lossy(&outcomes), self.arguments)
     }
 
     /// A VM that dies before its start marker gets another chance: first without KVM, then as it is.
@@ -189,25 +190,30 @@ impl Runner<'_> {
 }
 
 /// What a VM that came up means.
-fn judge(entry: &mut Entry, ended: &Ended, check: Result<Value>, outcomes: &str, save: bool) -> Result<()> {
+fn judge(
+    entry: &mut Entry,
+    ended: &Ended,
+    checks: Result<Checks>,
+    outcomes: &str,
+    arguments: &Arguments,
+) -> Result<()> {
     let console = Console::parse(&ended.console);
-    entry.tests = Tests::parse(outcomes);
-    entry.tests.passed = entry.tests.passed.saturating_sub(console.skipped.len());
+    let plans = saved::plans();
+    entry.tests = Tests::parse(outcomes, &plans);
+    entry.tests.skip(&console.skipped, &plans);
     entry.load_seconds = console.load;
     entry.skipped_cases = console.skipped;
+    entry.left_out = console.left_out;
     entry.notes = console.notes;
 
-    if let Ok(check) = &check {
-        entry.plan = check["plan"]["kind"].as_str().map(str::to_owned);
-        if save {
-            save_facts(entry.series, check)?;
-        }
-        if let Some(problem) = check["problem"].as_str() {
+    if let Ok(checks) = &checks {
+        let refused = compare(entry, checks, arguments)?;
+        if let Some(problem) = &checks.free.problem {
             let problem = format!("ringwatch check: {problem}");
-            if entry.series < FIRST_TRACED && check["plan"].is_null() {
+            if refused {
                 entry.skipped = Some(problem);
             } else {
-                entry.problem = Some(problem);
+                entry.problems.push(problem);
             }
             return Ok(());
         }
@@ -225,18 +231,55 @@ fn judge(entry: &mut Entry, ended: &Ended, check: Result<Value>, outcomes: &str,
         End::Status(_) => {}
     }
     // Everything else went well: without its report something is wrong all the same.
-    check.map(|_| ())
+    checks.map(|_| ())
+}
+
+/// Against what is recorded of this kernel, and records it anew where that is wanted. Whether this kernel is known
+/// for running no plan.
+fn compare(entry: &mut Entry, checks: &Checks, arguments: &Arguments) -> Result<bool> {
+    entry.plan = checks.free.chosen().map(str::to_owned);
+    entry.plans = checks.plans();
+    if arguments.filter.is_none() && entry.tests.complete {
+        for (name, plan) in &mut entry.plans {
+            plan.tests = entry.tests.plans.get(name).copied();
+            if plan.runs && plan.tests.is_none() {
+                entry.problems.push(format!("the plan {name} runs here, but the corpus did not run under it"));
+            }
+        }
+    }
+
+    let before = Saved::load(entry.series)?;
+    entry.problems.extend(before.iter().flat_map(|saved| saved.lost(&entry.plans)));
+    let mut recorded = Recorded::load()?;
+    let figures = checks.figures();
+    entry.problems.extend(verifier::excess(&figures));
+    match recorded.of(entry.series) {
+        _ if figures.is_empty() => {}
+        Some(before) => entry.changes = verifier::changes(before, &figures),
+        None => {
+            entry
+                .notes
+                .push("tests/kernels/verifier.json has no figures of this series: --save writes them".to_owned());
+        }
+    }
+    if arguments.save {
+        let saved = Saved {
+            release: entry.release.clone().unwrap_or_default(),
+            package: entry.package.clone(),
+            chosen: entry.plan.clone(),
+            problem: checks.free.problem.clone(),
+            facts: checks.free.facts.clone(),
+            plans: entry.plans.clone(),
+        };
+        saved.save(entry.series)?;
+        if !figures.is_empty() {
+            recorded.save(entry.series, figures)?;
+        }
+    }
+    Ok(before.map_or(arguments.save, |saved| saved.plans.values().all(|plan| !plan.runs)))
 }
 
 fn last_lines(ended: &Ended) -> String {
     let from = ended.console.len().saturating_sub(LAST_LINES);
     ended.console[from..].iter().map(|line| format!("\n{line}")).collect()
-}
-
-fn save_facts(series: Series, check: &Value) -> Result<()> {
-    let path: PathBuf = dist::root()?.join(format!("tests/kernels/{series}.json"));
-    let directory = path.parent().context("the file has no directory")?;
-    fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
-    fs::write(&path, serde_json::to_string_pretty(&check["facts"])? + "\n")
-        .with_context(|| format!("cannot write {}", path.display()))
 }
