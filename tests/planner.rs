@@ -1,7 +1,6 @@
 //! What ringwatch would load on each kernel of tests/kernels, plan by plan, against recorded snapshots: no change of the
 //! planner goes unseen on a kernel that is not running here. `INSTA_UPDATE=always cargo test --test planner` records anew.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
@@ -49,22 +48,20 @@ fn all_plans(facts: &Facts) -> String {
 }
 
 fn described(asked: &str, planned: Result<Plan, Refusal>) -> String {
-    let mut text = String::new();
-    match planned {
-        Err(refusal) => writeln!(text, "{asked}: refused: {refusal}").unwrap(),
-        Ok(plan) => {
-            writeln!(text, "{asked}: {}: {}", plan.kind, plan.why).unwrap();
-            for choice in &plan.probes {
-                let twin = match choice.twin {
-                    Twin::Typed => "typed",
-                    Twin::Raw => "raw",
-                };
-                writeln!(text, "  {twin:<5} {}", choice.probe.name()).unwrap();
-            }
-            for (probe, lost) in &plan.missing {
-                writeln!(text, "  none  {}: {lost}", probe.name()).unwrap();
-            }
-        }
+    let plan = match planned {
+        Ok(plan) => plan,
+        Err(refusal) => return format!("{asked}: refused: {refusal}\n"),
+    };
+    let mut text = format!("{asked}: {}: {}\n", plan.kind, plan.why);
+    for choice in &plan.probes {
+        let twin = match choice.twin {
+            Twin::Typed => "typed",
+            Twin::Raw => "raw",
+        };
+        text += &format!("  {twin:<5} {}\n", choice.probe.name());
+    }
+    for (probe, lost) in &plan.missing {
+        text += &format!("  none  {}: {lost}\n", probe.name());
     }
     text
 }

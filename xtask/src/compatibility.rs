@@ -62,7 +62,7 @@ fn overview(kernels: &Kernels) -> String {
         let package = kernel.package.as_ref().map(|package| format!("{} {}", package.name, package.version));
         let chosen = kernel.chosen.clone().unwrap_or_else(|| "-".to_owned());
         let mut row = vec![series.to_string(), package.unwrap_or_default(), chosen];
-        row.extend(plans.iter().map(|plan| kernel.plans.get(plan).map_or_else(|| "-".to_owned(), state)));
+        row.extend(plans.iter().map(|plan| kernel.plans.get(plan).map_or_else(|| "not asked".to_owned(), state)));
         rows.push(row);
     }
     format!(
@@ -140,18 +140,24 @@ fn absent(kernels: &Kernels, plans: &[String]) -> String {
         Some((_, all)) => all.push(series.to_string()),
         None => lines.push((line, vec![series.to_string()])),
     };
+    for (series, kernel) in kernels {
+        if let Some(problem) = kernel.problem.as_ref().filter(|_| kernel.plans.is_empty()) {
+            tell(format!("ringwatch does not run: {}", without_release(problem, kernel)), series);
+        }
+    }
     for name in plans {
         for (series, kernel) in kernels {
             let Some(plan) = kernel.plans.get(name) else { continue };
-            // The release changes with every update.
-            let why = |text: &str| text.replace(&format!(" ({})", kernel.release), "").trim().replace('\n', " ");
             if let Some(problem) = &plan.problem {
-                tell(format!("plan `{name}` does not run: {}", why(problem)), series);
+                tell(format!("plan `{name}` does not run: {}", without_release(problem, kernel)), series);
                 continue;
             }
             for probe in &plan.probes {
                 if let ("unsupported" | "broken", Some(reason)) = (probe.verdict.as_str(), &probe.reason) {
-                    tell(format!("plan `{name}` does without {}: {}", probe.probe, why(reason)), series);
+                    tell(
+                        format!("plan `{name}` does without {}: {}", probe.probe, without_release(reason, kernel)),
+                        series,
+                    );
                 }
             }
         }
@@ -161,6 +167,11 @@ fn absent(kernels: &Kernels, plans: &[String]) -> String {
     }
     let lines = lines.into_iter().map(|(line, series)| format!("- {}: {line}\n", series.join(", ")));
     format!("## What is absent\n\n{}", lines.collect::<String>())
+}
+
+/// The release changes with every update of the package.
+fn without_release(text: &str, kernel: &Saved) -> String {
+    text.replace(&format!(" ({})", kernel.release), "").trim().replace('\n', " ")
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! `cargo xtask dist`: programs that need nothing of the machine that they run on.
+//! `cargo xtask dist`: programs that need nothing of the machine that they run on. The guests of `cargo xtask vm`, which
+//! have no library at all, run the same build.
 
 use std::env;
 use std::fs;

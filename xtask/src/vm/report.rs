@@ -81,7 +81,7 @@ impl Entry {
         self.tests.sum().skipped + self.left_out.len() + usize::from(self.skipped.is_some())
     }
 
-    /// `137 ok`, `2 failed`, `runs` where the corpus was not run, `-` where the plan does not run.
+    /// `137 ok`, `2 failed`, `runs` where the plan runs but the corpus was not run, `-` where the plan does not.
     fn cell(&self, plan: &str) -> String {
         match self.tests.plans.get(plan) {
             Some(tally) => words(tally),
@@ -93,6 +93,7 @@ impl Entry {
 
 fn words(tally: &Tally) -> String {
     match tally {
+        Tally { failed: 0, passed: 0, .. } => "-".to_owned(),
         Tally { failed: 0, passed, .. } => format!("{passed} ok"),
         Tally { failed, .. } => format!("{failed} failed"),
     }
@@ -255,7 +256,7 @@ mod tests {
             squeezed.collect::<Vec<_>>(),
             [
                 "kernel release a b c other tests skipped seconds",
-                "5.10 - runs - - 0 ok 1 0",
+                "5.10 - runs - - - 1 0",
                 "6.1 - 8 ok 1 failed - 1 failed 3 62",
                 "- c on 6.1: why",
                 "",
