@@ -16,7 +16,15 @@ kernel in a virtual machine, asks `ringwatch check` for every probe plan, and ru
 is a program that knows each of its io_uring writes; under every plan, in each form of the plan's programs, all fields
 of all events must be as that program says.
 
-The kernels are Debian's, with Debian's patches: 5.10 has the io_uring of 5.15. All ran emulated, on x86-64.
+The kernels are those of Debian's cloud flavour, on x86-64, with Debian's patches: 5.10 has the io_uring of 5.15.
+";
+
+const LEGEND: &str = "\
+- *tested*: the plan runs, and every case of the corpus passed or was skipped. A case counts once for each form of the
+  plan's programs (typed and raw reads). It is skipped where the kernel or the virtual machine cannot do what it is about.
+- *runs*: the plan loads and attaches, and was not tested.
+- `-`: the plan does not run.
+- *Default*: the plan without `--probes`.
 ";
 
 /// Written by hand.
@@ -65,13 +73,7 @@ fn overview(kernels: &Kernels) -> String {
         row.extend(plans.iter().map(|plan| kernel.plans.get(plan).map_or_else(|| "not asked".to_owned(), state)));
         rows.push(row);
     }
-    format!(
-        "## Plans\n\n{}\n\
-        *tested*: the plan runs and every case of the corpus passed. *runs*: it loads and attaches, and was not tested. -: \
-        it does not run. *Default*: the plan without `--probes`. A case is skipped where the kernel cannot do what it is \
-        about.\n",
-        table::markdown(&rows)
-    )
+    format!("## Plans\n\n{}\n{LEGEND}", table::markdown(&rows))
 }
 
 fn state(plan: &PlanRecord) -> String {
