@@ -19,7 +19,7 @@ pub(crate) use super::series::Series;
 
 /// The plans, as `--probes` names them.
 pub(crate) fn plans() -> Vec<String> {
-    PlanKind::value_variants().iter().map(ToString::to_string).collect()
+    PlanKind::value_variants().iter().filter_map(|kind| Some(kind.to_possible_value()?.get_name().to_owned())).collect()
 }
 
 /// What `ringwatch check --json` told.
