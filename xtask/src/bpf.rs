@@ -34,20 +34,32 @@ impl Arch {
     }
 }
 
+/// The objects that a source becomes, by what build.rs defines for each. A source that is not here becomes one.
+const OBJECTS: [(&str, &[Option<&str>]); 2] =
+    [("ringwatch.bpf.c", &[Some("-DRW_TYPED"), None]), ("early.bpf.c", &[Some("-DRW_EARLY")])];
+
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let sources = sources(&dist::root()?.join("bpf"))?;
     let all = if arguments.arch.is_empty() { Arch::value_variants() } else { &arguments.arch };
     for &arch in all {
         let mut registers = vec![];
         for source in &sources {
-            let programs = compile(source, arch)?;
-            println!("{arch:?}: {}: {} programs", source.display(), programs.len());
-            registers.extend(programs.into_iter().filter(Program::reads_registers));
+            for &define in objects(source) {
+                let programs = compile(source, define, arch)?;
+                let (name, define) = (source.display(), define.unwrap_or_default());
+                println!("{arch:?}: {name} {define}: {} programs", programs.len());
+                registers.extend(programs.into_iter().filter(Program::reads_registers));
+            }
         }
         // Only these differ between processors: without them nothing was shown.
         ensure!(!registers.is_empty(), "no program of bpf/ is a kprobe: compiling for {arch:?} shows nothing");
     }
     Ok(())
+}
+
+fn objects(source: &Path) -> &'static [Option<&'static str>] {
+    let of = OBJECTS.iter().find(|(name, _)| source.ends_with(name));
+    of.map_or(&[None], |(_, objects)| *objects)
 }
 
 /// What is compiled by itself; the files of the directories below are included.
@@ -76,15 +88,16 @@ impl Program {
 }
 
 /// Compiles one object as build.rs does, and tells its programs.
-fn compile(source: &Path, arch: Arch) -> Result<Vec<Program>> {
+fn compile(source: &Path, define: Option<&str>, arch: Arch) -> Result<Vec<Program>> {
     let directory = tempfile::tempdir().context("cannot make a directory")?;
     let object = directory.path().join("object.o");
     // The kernel's uapi headers include <asm/types.h>, which is the same for all of these processors.
     let multiarch = format!("-I/usr/include/{ARCH}-linux-gnu");
+    let always = ["-mcpu=v3", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror", &multiarch, arch.define()];
     SkeletonBuilder::new()
         .source(source)
         .obj(&object)
-        .clang_args(["-mcpu=v3", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror", &multiarch, arch.define()])
+        .clang_args(always.into_iter().chain(define))
         .build()
         .with_context(|| format!("cannot compile {} for {arch:?}", source.display()))?;
     let mut builder = ObjectBuilder::default();

@@ -144,22 +144,19 @@ fn absent(kernels: &Kernels, plans: &[String]) -> String {
     };
     for (series, kernel) in kernels {
         if let Some(problem) = kernel.problem.as_ref().filter(|_| kernel.plans.is_empty()) {
-            tell(format!("ringwatch does not run: {}", without_release(problem, kernel)), series);
+            tell(format!("ringwatch does not run: {}", one_line(problem)), series);
         }
     }
     for name in plans {
         for (series, kernel) in kernels {
             let Some(plan) = kernel.plans.get(name) else { continue };
             if let Some(problem) = &plan.problem {
-                tell(format!("plan `{name}` does not run: {}", without_release(problem, kernel)), series);
+                tell(format!("plan `{name}` does not run: {}", one_line(problem)), series);
                 continue;
             }
             for probe in &plan.probes {
                 if let ("unsupported" | "broken", Some(reason)) = (probe.verdict.as_str(), &probe.reason) {
-                    tell(
-                        format!("plan `{name}` does without {}: {}", probe.probe, without_release(reason, kernel)),
-                        series,
-                    );
+                    tell(format!("plan `{name}` does without {}: {}", probe.probe, one_line(reason)), series);
                 }
             }
         }
@@ -171,9 +168,8 @@ fn absent(kernels: &Kernels, plans: &[String]) -> String {
     format!("## What is absent\n\n{}", lines.collect::<String>())
 }
 
-/// The release changes with every update of the package.
-fn without_release(text: &str, kernel: &Saved) -> String {
-    text.replace(&format!(" ({})", kernel.release), "").trim().replace('\n', " ")
+fn one_line(text: &str) -> String {
+    text.trim().replace('\n', " ")
 }
 
 #[cfg(test)]
@@ -182,7 +178,7 @@ mod tests {
     use crate::vm::saved::{Capability, ProbeRecord};
 
     fn kernel(plan: PlanRecord) -> Saved {
-        Saved { release: "6.1.0-1".to_owned(), plans: [("kprobe".to_owned(), plan)].into(), ..Saved::default() }
+        Saved { plans: [("kprobe".to_owned(), plan)].into(), ..Saved::default() }
     }
 
     fn runs(tests: Option<Tally>, how: &str) -> PlanRecord {
@@ -211,7 +207,7 @@ mod tests {
             probe: "p".to_owned(),
             verdict: "unsupported".to_owned(),
             twin: None,
-            reason: Some("gone (6.1.0-1)".to_owned()),
+            reason: Some("gone".to_owned()),
         };
         let mut one = runs(None, "by a");
         one.probes = vec![probe];
@@ -219,7 +215,7 @@ mod tests {
             (Series(6, 12), kernel(runs(None, "by b"))),
             (Series(6, 1), kernel(one.clone())),
             (Series(6, 2), kernel(one)),
-            (Series(5, 10), kernel(PlanRecord { problem: Some("no (6.1.0-1)".to_owned()), ..PlanRecord::default() })),
+            (Series(5, 10), kernel(PlanRecord { problem: Some("no".to_owned()), ..PlanRecord::default() })),
         ]
         .into();
         let text = markdown(&kernels);

@@ -20,9 +20,10 @@ pub(super) fn judge(
     let console = Console::parse(&ended.console);
     let plans = saved::plans();
     entry.tests = Tests::parse(outcomes, &plans);
-    entry.tests.skip(&console.skipped, &plans);
+    entry.tests.skip(&console, &plans);
     entry.load_seconds = console.load;
     entry.skipped_cases = console.skipped;
+    entry.skipped_tests = console.skipped_tests;
     entry.left_out = console.left_out;
     entry.notes = console.notes;
 
@@ -87,7 +88,7 @@ fn compare(entry: &mut Entry, checks: &Checks, arguments: &Arguments) -> Result<
             release: entry.release.clone().unwrap_or_default(),
             package: entry.package.clone(),
             chosen: entry.plan.clone(),
-            problem: checks.free.problem.clone(),
+            problem: checks.free.lasting_problem(),
             facts: checks.free.facts.clone(),
             plans: entry.plans.clone(),
         };

@@ -86,10 +86,11 @@ impl Tests {
         self.plans.entry(plan_of(form, plans).to_owned()).or_default()
     }
 
-    /// Cases that the harness counts as passed. One whose line tells no form is taken as skipped under every one.
-    pub(super) fn skip(&mut self, skipped: &[String], plans: &[String]) {
+    /// What the harness counts as passed. A case whose line tells no form is taken as skipped under every one.
+    pub(super) fn skip(&mut self, console: &Console, plans: &[String]) {
+        console.skipped_tests.iter().for_each(|_| self.others.skip());
         let mut everywhere: Vec<&str> = vec![];
-        for case in skipped.iter().filter_map(|line| line.split_once(": ")).map(|(case, _)| case) {
+        for case in console.skipped.iter().filter_map(|line| line.split_once(": ")).map(|(case, _)| case) {
             if let Some((form, _)) = case.split_once("::") {
                 self.plans.entry(plan_of(form, plans).to_owned()).or_default().skip();
             } else if !everywhere.contains(&case) {
@@ -132,6 +133,8 @@ fn message(stdout: &str) -> String {
 pub(super) struct Console {
     /// Cases of the corpus that the guest cannot run, which the harness counts as passed; once for each time.
     pub(super) skipped: Vec<String>,
+    /// Why tests did nothing, which the harness counts as passed too.
+    pub(super) skipped_tests: Vec<String>,
     /// Tests that run.sh leaves out.
     pub(super) left_out: Vec<String>,
     /// What else a reader of the report wants to know.
@@ -150,7 +153,9 @@ impl Console {
                 console.skipped.push(case.replacen(" skipped:", ":", 1));
             } else if let Some(test) = line.strip_prefix("VM-SKIP ") {
                 console.left_out.push(test.to_owned());
-            } else if line.starts_with("the plan ") {
+            } else if let Some(why) = line.strip_prefix("skipped: ") {
+                console.skipped_tests.push(why.to_owned());
+            } else if line.starts_with("the plan ") || line.starts_with("the form ") {
                 console.notes.push(line.clone());
             } else if let Some(time) = line.strip_prefix("VM-LOAD ") {
                 begin = seconds(time);
@@ -223,8 +228,11 @@ mod tests {
             }
         }
         let mut tests = Tests::parse(&text, &plans());
-        let lines = ["a: no /1", "a: no /2", "a: no /3", "fentry::b: x: y"].map(str::to_owned);
-        tests.skip(&lines, &plans());
+        tests.others.passed = 2;
+        let skipped = ["a: no /1", "a: no /2", "a: no /3", "fentry::b: x: y"].map(str::to_owned).into();
+        let console = Console { skipped, skipped_tests: vec!["no".to_owned()], ..Console::default() };
+        tests.skip(&console, &plans());
+        assert_eq!(tests.others, tally(1, 0, 1));
         let wanted = [("tracepoint".to_owned(), tally(4, 0, 2)), ("fentry".to_owned(), tally(1, 0, 2))];
         assert_eq!(tests.plans, wanted.into());
     }
@@ -238,11 +246,12 @@ mod tests {
             "corpus case a skipped: no b",
             "the plan c does not run",
             "VM-SKIP d",
+            "skipped: e",
         ];
         let console = Console::parse(&lines.map(str::to_owned));
         assert_eq!(console.skipped, ["a: no b"]);
         assert_eq!(console.notes, ["the plan c does not run"]);
-        assert_eq!(console.left_out, ["d"]);
+        assert_eq!((console.left_out, console.skipped_tests), (vec!["d".to_owned()], vec!["e".to_owned()]));
         assert_eq!(console.load, Some(1.5));
     }
 }

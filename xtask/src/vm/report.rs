@@ -36,6 +36,8 @@ pub(super) struct Entry {
     pub(super) tests: Tests,
     /// Cases of the corpus that the guest cannot run; not among the passed.
     pub(super) skipped_cases: Vec<String>,
+    /// Why other tests did nothing; not among the passed either.
+    pub(super) skipped_tests: Vec<String>,
     /// Tests that cannot run in a VM.
     pub(super) left_out: Vec<String>,
     /// Programs that the verifier has more work with than it had.
@@ -61,6 +63,7 @@ impl Entry {
             plans: BTreeMap::new(),
             tests: Tests::default(),
             skipped_cases: vec![],
+            skipped_tests: vec![],
             left_out: vec![],
             changes: vec![],
             notes: vec![],
@@ -122,6 +125,9 @@ impl fmt::Display for Entry {
         }
         if !self.left_out.is_empty() {
             writeln!(f, "  skipped, for programs that the guest does not have: {}", self.left_out.join(", "))?;
+        }
+        for why in &self.skipped_tests {
+            writeln!(f, "  skipped: {why}")?;
         }
         for (case, reasons) in by_case(&self.skipped_cases) {
             writeln!(f, "  skipped {} times: {case}: {}", reasons.len(), reasons[0])?;

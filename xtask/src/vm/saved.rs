@@ -38,6 +38,8 @@ pub(super) struct Check {
 #[serde(default)]
 struct Chosen {
     kind: String,
+    /// Which of the BPF objects.
+    object: Option<String>,
     why: String,
 }
 
@@ -109,7 +111,7 @@ impl Check {
 
     /// What became of `plan`, which was asked for.
     fn record(&self, plan: &str) -> PlanRecord {
-        let problem = self.problem.clone().or_else(|| match &self.plan {
+        let problem = self.lasting_problem().or_else(|| match &self.plan {
             Some(chosen) if chosen.kind == plan => None,
             Some(chosen) => {
                 Some(format!("{} runs in its place: {}", chosen.kind, self.refused().unwrap_or(&chosen.why)))
@@ -118,7 +120,14 @@ impl Check {
         });
         let runs = problem.is_none();
         let capabilities = if runs { self.capabilities.clone() } else { vec![] };
-        PlanRecord { runs, problem, capabilities, probes: self.probes.clone(), tests: None }
+        let probes = self.probes.iter().filter(|probe| probe.verdict != "not_needed").cloned().collect();
+        PlanRecord { runs, problem, capabilities, probes, tests: None }
+    }
+
+    /// The problem without the release, which changes with every update of the package.
+    pub(super) fn lasting_problem(&self) -> Option<String> {
+        let release = self.facts["release"].as_str().unwrap_or_default();
+        self.problem.as_ref().map(|problem| problem.replace(&format!(" ({release})"), ""))
     }
 
     fn refused(&self) -> Option<&str> {
@@ -134,10 +143,15 @@ impl Checks {
     /// Of a program that several plans load, the larger: they differ by their configuration.
     pub(super) fn figures(&self) -> Figures {
         let mut figures = Figures::new();
-        for program in self.forced.values().chain([&self.free]).flat_map(|check| &check.programs) {
-            let figure = figures.entry(program.name.clone()).or_default();
-            if program.figure.instructions > figure.instructions {
-                *figure = program.figure;
+        for check in self.forced.values().chain([&self.free]) {
+            let object = check.plan.as_ref().and_then(|plan| plan.object.as_deref());
+            for program in &check.programs {
+                // Objects may have programs of one name.
+                let name = object.map_or_else(|| program.name.clone(), |object| format!("{object}/{}", program.name));
+                let figure = figures.entry(name).or_default();
+                if program.figure.instructions > figure.instructions {
+                    *figure = program.figure;
+                }
             }
         }
         figures
@@ -219,7 +233,8 @@ mod tests {
             "probes": [{"probe": "p", "verdict": "broken", "reason": "r"}]
         });
         assert_eq!(check(refused).record("a").problem.as_deref(), Some("b runs in its place: r"));
-        let none = check(json!({"plan": null, "problem": "p"})).record("a");
+        let none = json!({"plan": null, "problem": "p (6.1-2)", "facts": {"release": "6.1-2"}});
+        let none = check(none).record("a");
         assert_eq!((none.runs, none.problem.as_deref()), (false, Some("p")));
     }
 
@@ -235,7 +250,12 @@ mod tests {
     #[test]
     fn of_a_program_the_larger_figure_counts() {
         let of = |n: u64| check(json!({"programs": [{"name": "p", "instructions": n, "verification_us": n}]}));
-        let checks = Checks { free: of(1), forced: [("a".to_owned(), of(3)), ("b".to_owned(), of(2))].into() };
+        let other = json!({"plan": {"kind": "c", "object": "o"}, "programs": [{"name": "p", "instructions": 4}]});
+        let checks = Checks {
+            free: of(1),
+            forced: [("a".to_owned(), of(3)), ("b".to_owned(), of(2)), ("c".to_owned(), check(other))].into(),
+        };
+        assert_eq!(checks.figures()["o/p"].instructions, 4);
         assert_eq!(checks.figures()["p"], Figure { instructions: 3, verification_us: 3 });
     }
 }
