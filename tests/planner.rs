@@ -6,8 +6,9 @@ use std::path::Path;
 
 use clap::ValueEnum as _;
 use ringwatch::kernel::facts::Facts;
-use ringwatch::kernel::plan::{Plan, PlanKind, Refusal, Twin, plan};
+use ringwatch::kernel::plan::{Plan, PlanKind, Refusal, plan};
 use serde::Deserialize;
+use serde_json::Value;
 
 /// A file that `cargo xtask vm --save` writes.
 #[derive(Deserialize)]
@@ -52,12 +53,11 @@ fn described(asked: &str, planned: Result<Plan, Refusal>) -> String {
         Ok(plan) => plan,
         Err(refusal) => return format!("{asked}: refused: {refusal}\n"),
     };
+    // The words of `ringwatch check --json`.
     let mut text = format!("{asked}: {}: {}\n", plan.kind, plan.why);
     for choice in &plan.probes {
-        let twin = match choice.twin {
-            Twin::Typed => "typed",
-            Twin::Raw => "raw",
-        };
+        let twin = serde_json::to_value(choice.twin).ok();
+        let twin = twin.as_ref().and_then(Value::as_str).unwrap_or_default();
         text += &format!("  {twin:<5} {}\n", choice.probe.name());
     }
     for (probe, lost) in &plan.missing {
