@@ -2,12 +2,17 @@
 
 .DEFAULT_GOAL := help
 
+# Each recipe uses all processors by itself.
+.NOTPARALLEL:
+
 # Where rustup puts cargo, for shells that were started before it was installed.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 ARGS ?= -- $(TARGET_DIR)/release/ringwatch-workload demo
 SECONDS ?= 60
+# Kernels that `make test` starts in virtual machines; VM_KERNELS= leaves them out.
+VM_KERNELS ?= 5.10 6.1 6.12 6.18 newest
 
 BPF_SOURCES := $(wildcard bpf/*.[ch] bpf/*/*.[ch] xtask/bpf/*.[ch])
 
@@ -32,14 +37,26 @@ run: build ## trace the demo's writes; ARGS="..." passes other arguments to `rin
 build: deps ## build the release binaries
 	cargo build --release --package ringwatch --package ringwatch-workload
 
-# The kernel-facing tests start the workload's binary, which `cargo test` alone would not build.
+# Two parts, so that `make --keep-going` runs both whatever comes of the first.
 .PHONY: test
-test: deps-test ## run all tests; the kernel-facing ones as root, through sudo where needed
+test: test-host test-vm ## run all tests, here and on the kernels VM_KERNELS; VM_KERNELS= only here
+
+# The kernel-facing tests start the workload's binary, which `cargo test` alone would not build.
+.PHONY: test-host
+test-host: deps-test ## run the tests on this kernel; the kernel-facing ones as root, through sudo where needed
 	cargo build --workspace --bins --tests
 	cargo --config 'target."cfg(unix)".runner = "$(CURDIR)/scripts/test-runner.sh"' test --workspace --no-fail-fast
 
+.PHONY: test-vm
+test-vm: deps-test
+ifeq ($(strip $(VM_KERNELS)),)
+	@echo "VM_KERNELS is empty: the tests ran on this kernel only" >&2
+else
+	cargo xtask vm $(VM_KERNELS)
+endif
+
 .PHONY: lint
-lint: lint-format lint-clippy lint-docs ## check formatting, clippy, and the documentation's links
+lint: lint-format lint-clippy lint-docs lint-bpf ## check formatting, clippy, the documentation's links, bpf/ on arm64
 
 .PHONY: lint-format
 lint-format: deps-lint
@@ -54,6 +71,10 @@ lint-clippy: deps-lint
 .PHONY: lint-docs
 lint-docs: deps-lint
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+.PHONY: lint-bpf
+lint-bpf: deps-lint
+	cargo xtask bpf --arch arm64
 
 .PHONY: fmt
 fmt: deps-lint ## format Rust and BPF C
@@ -70,7 +91,7 @@ bench-quick: deps-test ## the same, short and less exact
 	cargo xtask bench --quick
 
 .PHONY: vm
-vm: deps-vm ## run the kernel-facing tests on distribution kernels in virtual machines; KERNELS="6.1 newest" chooses
+vm: deps-vm ## run the kernel-facing tests on all distribution kernels in virtual machines; KERNELS="6.1 newest" chooses
 	cargo xtask vm $(KERNELS)
 
 .PHONY: dist

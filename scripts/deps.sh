@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the Debian packages that are missing: deps.sh [run|test|lint|fuzz|vm].
-# run: to build and run; test, lint, fuzz, vm: that and what they need besides.
+# run: to build and run; test, lint, fuzz, vm: that and what they need besides. The tests start virtual machines too.
 set -eu
 
 group=${1:-run}
@@ -8,6 +8,18 @@ root=$(dirname "$0")/..
 
 say() {
 	echo "deps: $*" >&2
+}
+
+vm_packages() {
+	cat <<'EOF'
+busybox-static busybox userland of the virtual machines
+cpio cpio packs their initramfs
+debian-archive-keyring - proves that the kernels are Debian's
+dpkg dpkg-deb unpacks the kernels
+e2fsprogs mkfs.ext4 makes file systems, and reads files out of them
+qemu-system-x86 qemu-system-x86_64 runs them
+util-linux setpriv ends them; namespaces and loop devices
+EOF
 }
 
 # One line each: package, command that it brings (- for none), reason.
@@ -24,24 +36,14 @@ EOF
 	case $group in
 	test)
 		cat <<'EOF'
-e2fsprogs mkfs.ext4 makes file systems to write to
 fio fio real io_uring programs to compare with
-mount mount mounts them
+mount mount mounts file systems
 procps ps looks at processes
 qemu-utils qemu-img another real io_uring program
-util-linux unshare namespaces and loop devices
 EOF
+		vm_packages
 		;;
-	vm)
-		cat <<'EOF'
-busybox-static busybox userland of the virtual machines
-cpio cpio packs their initramfs
-debian-archive-keyring - proves that the kernels are Debian's
-dpkg dpkg-deb unpacks the kernels
-e2fsprogs mkfs.ext4 makes their disks, and reads files out of them
-qemu-system-x86 qemu-system-x86_64 runs them
-EOF
-		;;
+	vm) vm_packages ;;
 	lint) echo "clang-format clang-format checks the C of bpf/" ;;
 	fuzz) echo "g++ c++ compiles libFuzzer" ;;
 	esac

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use serde_json::Value;
 use tempfile::TempDir;
 
+use super::saved::{self, Check, Checks};
 use crate::dist::Static;
 
 /// Where the programs for file systems are: not every user's PATH has it.
@@ -41,11 +41,10 @@ impl Guest {
             let from = builder.program(name, arguments)?;
             fs::copy(&from, payload.path().join(name)).with_context(|| format!("cannot copy {}", from.display()))?;
         }
-        let mut script = include_str!("run.sh").trim_end().to_owned();
-        if let Some(filter) = filter {
-            script += &format!(" -- '{}'", filter.replace('\'', r"'\''"));
-        }
-        fs::write(payload.path().join("run.sh"), script + "\n").context("cannot write run.sh")?;
+        let variables = [("PLANS", saved::plans().join(" ")), ("FILTER", filter.unwrap_or_default().to_owned())];
+        let set = variables.map(|(name, value)| format!("{name}='{}'\n", value.replace('\'', r"'\''")));
+        let script = set.concat() + include_str!("run.sh");
+        fs::write(payload.path().join("run.sh"), script).context("cannot write run.sh")?;
         Ok(Self { initramfs: initramfs(directory)?, payload })
     }
 
@@ -65,15 +64,30 @@ impl Guest {
 }
 
 /// What `ringwatch check --json` told on the disk of a VM that was powered off.
-pub(super) fn check_report(disk: &Path) -> Result<Value> {
+pub(super) fn checks(disk: &Path) -> Result<Checks> {
+    let free = check(disk, "check.json")?.context("the guest left no report of `ringwatch check`")?;
+    let mut checks = Checks { free, ..Checks::default() };
+    for plan in saved::plans() {
+        if let Some(check) = check(disk, &format!("check-{plan}.json"))? {
+            checks.forced.insert(plan, check);
+        }
+    }
+    Ok(checks)
+}
+
+/// `None`: there is no such file, or nothing in it.
+fn check(disk: &Path, name: &str) -> Result<Option<Check>> {
     let output = system_program("debugfs")
-        .args(["-R", "cat /check.json"])
+        .args(["-R", &format!("cat /{name}")])
         .arg(disk)
         .stdin(Stdio::null())
         .stderr(Stdio::null())
         .output()
         .context("cannot run debugfs")?;
-    serde_json::from_slice(&output.stdout).context("the guest left no report of `ringwatch check`")
+    if output.stdout.is_empty() {
+        return Ok(None);
+    }
+    serde_json::from_slice(&output.stdout).map(Some).with_context(|| format!("{name} of the guest is no report"))
 }
 
 fn system_program(name: &str) -> Command {

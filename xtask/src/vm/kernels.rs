@@ -27,10 +27,10 @@ const KNOWN: [Series; 11] = [
 ];
 
 /// A package that holds a kernel.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Package {
-    pub(super) name: String,
-    pub(super) version: String,
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Package {
+    pub(crate) name: String,
+    pub(crate) version: String,
 }
 
 impl Package {

@@ -2,32 +2,34 @@
 
 mod apt;
 mod guest;
+mod judge;
 mod kernels;
-mod outcome;
+pub(crate) mod outcome;
 mod qemu;
 mod report;
+pub(crate) mod saved;
 mod series;
+mod verifier;
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
 use nix::fcntl::{Flock, FlockArg};
-use serde_json::Value;
 
 use self::guest::Guest;
+use self::judge::judge;
 use self::kernels::{Kernel, Kernels};
-use self::outcome::{Console, Tests};
-use self::qemu::{Accelerator, End, Ended, Machine};
+use self::qemu::{Accelerator, Ended, Machine};
 use self::report::{Entry, Report};
 use self::series::Series;
-use crate::dist::{self, Static};
+use crate::dist::Static;
 
 /// Without these and the newest, a run tells too little.
 const REQUIRED: [Series; 2] = [Series(6, 1), Series(6, 12)];
-/// Since then completions carry the request: on older kernels ringwatch refuses to trace, with a reason.
-const FIRST_TRACED: Series = Series(6, 0);
 const NEWEST: &str = "newest";
 /// Lines of the console that explain a death.
 const LAST_LINES: usize = 8;
@@ -43,10 +45,13 @@ pub(crate) struct Arguments {
     /// Only the tests whose name contains this
     #[arg(long, value_name = "TEST")]
     filter: Option<String>,
+    /// Virtual machines at once [default: one for each processor, at most 4]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
+    jobs: Option<u8>,
     /// Keep the disks: SERIES.img in target/vm
     #[arg(long)]
     keep: bool,
-    /// Write what each kernel offers to tests/kernels/SERIES.json
+    /// Write what each kernel offers to tests/kernels/SERIES.json, and the verifier's figures to verifier.json there
     #[arg(long)]
     save: bool,
 }
@@ -64,29 +69,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
     let _lock = lock(&directory)?;
     let guest = Guest::build(&builder, &directory, arguments.filter.as_deref())?;
-    let runner = Runner { arguments, directory: &directory, guest };
-    let mut accelerator = Accelerator::best();
+    let runner = Runner {
+        arguments,
+        directory: &directory,
+        guest,
+        kernels: Mutex::new(kernels),
+        accelerator: Mutex::new(Accelerator::best()),
+        judging: Mutex::new(()),
+    };
 
     let date = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    let mut report = Report { date, kernels: vec![] };
-    for series in series {
-        let mut entry = Entry::new(series);
-        match kernels.get(series) {
-            Ok(kernel) => {
-                // One kernel that cannot be run does not hide what the others say.
-                if let Err(error) = runner.test(&kernel, &mut accelerator, &mut entry) {
-                    entry.problem = Some(format!("{error:#}"));
-                }
-            }
-            Err(error) if REQUIRED.contains(&series) || Some(series) == kernels.newest() => {
-                entry.problem = Some(format!("this kernel is required: {error:#}"));
-            }
-            Err(error) => entry.skipped = Some(format!("{error:#}")),
-        }
-        print!("{entry}");
-        report.kernels.push(entry);
-    }
-
+    let kernels = runner.all(series)?;
+    let report = Report { date, plans: saved::plans(), kernels };
     print!("\n{report}");
     let json = directory.join("report.json");
     fs::write(&json, serde_json::to_string_pretty(&report)? + "\n")
@@ -98,7 +92,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
 }
 
-/// Two VMs at once take twice the time each, and would share files.
+/// Two runs would share files.
 fn lock(directory: &Path) -> Result<Flock<File>> {
     let path = directory.join("lock");
     let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
@@ -138,22 +132,85 @@ struct Runner<'a> {
     arguments: &'a Arguments,
     directory: &'a Path,
     guest: Guest,
+    /// One download at a time.
+    kernels: Mutex<Kernels>,
+    accelerator: Mutex<Accelerator>,
+    /// The recorded figures of all series are one file.
+    judging: Mutex<()>,
+}
+
+/// What a thread that panicked leaves is whole: nothing is changed in two steps.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Runner<'_> {
-    fn test(&self, kernel: &Kernel, accelerator: &mut Accelerator, entry: &mut Entry) -> Result<()> {
+    /// Each series, with a virtual machine for each job.
+    fn all(&self, series: Vec<Series>) -> Result<Vec<Entry>> {
+        let left = Mutex::new(series.into_iter());
+        let done = Mutex::new(vec![]);
+        let work = || {
+            loop {
+                // The lock ends with the statement.
+                let next = locked(&left).next();
+                let Some(series) = next else { return };
+                let entry = self.one(series);
+                print!("{entry}");
+                locked(&done).push(entry);
+            }
+        };
+        thread::scope(|scope| {
+            let threads: Vec<_> = (0..self.jobs()).map(|_| scope.spawn(work)).collect();
+            for thread in threads {
+                thread.join().map_err(|_| anyhow!("a thread panicked"))?;
+            }
+            Ok::<_, anyhow::Error>(())
+        })?;
+        let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+        done.sort_by_key(|entry| entry.series);
+        Ok(done)
+    }
+
+    /// An emulated VM is one thread.
+    fn jobs(&self) -> usize {
+        let here = || thread::available_parallelism().map_or(1, usize::from).min(4);
+        self.arguments.jobs.map_or_else(here, usize::from)
+    }
+
+    fn one(&self, series: Series) -> Entry {
+        let mut entry = Entry::new(series);
+        let (kernel, newest) = {
+            let kernels = locked(&self.kernels);
+            (kernels.get(series), kernels.newest())
+        };
+        match kernel {
+            Ok(kernel) => {
+                // One kernel that cannot be run does not hide what the others say.
+                if let Err(error) = self.test(&kernel, &mut entry) {
+                    entry.problems.push(format!("{error:#}"));
+                }
+            }
+            Err(error) if REQUIRED.contains(&series) || Some(series) == newest => {
+                entry.problems.push(format!("this kernel is required: {error:#}"));
+            }
+            Err(error) => entry.skipped = Some(format!("{error:#}")),
+        }
+        entry
+    }
+
+    fn test(&self, kernel: &Kernel, entry: &mut Entry) -> Result<()> {
         entry.package = Some(kernel.package.clone());
         let file = |extension: &str| self.directory.join(format!("{}.{extension}", kernel.series));
         let (disk, port, log) = (file("img"), file("tests.jsonl"), file("log"));
         let machine =
             Machine { kernel: &kernel.image, initramfs: &self.guest.initramfs, disk: &disk, port: &port, log: &log };
-        let ended = self.boot(&machine, accelerator);
-        let check = guest::check_report(&disk);
+        let ended = self.boot(&machine);
+        let checks = guest::checks(&disk);
         if !self.arguments.keep {
             let _ = fs::remove_file(&disk);
         }
-        let ended = ended?;
-        entry.accelerator = Some(*accelerator);
+        let (ended, accelerator) = ended?;
+        entry.accelerator = Some(accelerator);
         entry.seconds = ended.took.as_secs_f64();
         if let Some((boot, release)) = &ended.started {
             entry.boot_seconds = Some(boot.as_secs_f64());
@@ -163,80 +220,35 @@ impl Runner<'_> {
             bail!("the VM did not come up{}", last_lines(&ended));
         }
         let outcomes = fs::read(&port).with_context(|| format!("cannot read {}", port.display()))?;
-        judge(entry, &ended, check, &String::from_utf8_lossy(&outcomes), self.arguments.save)
+        let _one = locked(&self.judging);
+        judge(entry, &ended, checks, &String::from_utf8_lossy(&outcomes), self.arguments)
     }
 
     /// A VM that dies before its start marker gets another chance: first without KVM, then as it is.
-    fn boot(&self, machine: &Machine<'_>, accelerator: &mut Accelerator) -> Result<Ended> {
+    fn boot(&self, machine: &Machine<'_>) -> Result<(Ended, Accelerator)> {
         let mut again = true;
         loop {
             self.guest.disk(machine.disk)?;
-            let ended = machine.run(*accelerator)?;
+            let accelerator = *locked(&self.accelerator);
+            let ended = machine.run(accelerator)?;
             match accelerator {
-                _ if ended.started.is_some() => return Ok(ended),
+                _ if ended.started.is_some() => return Ok((ended, accelerator)),
                 Accelerator::Kvm => {
                     eprintln!("vm: KVM does not work here: emulating");
-                    *accelerator = Accelerator::Tcg;
+                    *locked(&self.accelerator) = Accelerator::Tcg;
                 }
                 Accelerator::Tcg if again => {
                     eprintln!("vm: the VM did not come up: trying again");
                     again = false;
                 }
-                Accelerator::Tcg => return Ok(ended),
+                Accelerator::Tcg => return Ok((ended, accelerator)),
             }
         }
     }
 }
 
-/// What a VM that came up means.
-fn judge(entry: &mut Entry, ended: &Ended, check: Result<Value>, outcomes: &str, save: bool) -> Result<()> {
-    let console = Console::parse(&ended.console);
-    entry.tests = Tests::parse(outcomes);
-    entry.tests.passed = entry.tests.passed.saturating_sub(console.skipped.len());
-    entry.load_seconds = console.load;
-    entry.skipped_cases = console.skipped;
-    entry.notes = console.notes;
-
-    if let Ok(check) = &check {
-        entry.plan = check["plan"]["kind"].as_str().map(str::to_owned);
-        if save {
-            save_facts(entry.series, check)?;
-        }
-        if let Some(problem) = check["problem"].as_str() {
-            let problem = format!("ringwatch check: {problem}");
-            if entry.series < FIRST_TRACED && check["plan"].is_null() {
-                entry.skipped = Some(problem);
-            } else {
-                entry.problem = Some(problem);
-            }
-            return Ok(());
-        }
-    }
-    let unfinished = entry.tests.unfinished.as_ref().map(|test| format!(" during {test}")).unwrap_or_default();
-    match &ended.end {
-        End::Died => bail!("the VM died{unfinished}{}", last_lines(ended)),
-        End::TimedOut => bail!("the VM did not end in time{unfinished}{}", last_lines(ended)),
-        End::Status(status) if !entry.tests.complete => {
-            bail!("the tests ended with status {status}{unfinished}{}", last_lines(ended));
-        }
-        End::Status(status) if status != "0" && entry.tests.failures.is_empty() => {
-            bail!("the guest ended with status {status}{}", last_lines(ended));
-        }
-        End::Status(_) => {}
-    }
-    // Everything else went well: without its report something is wrong all the same.
-    check.map(|_| ())
-}
-
+/// What a VM said last.
 fn last_lines(ended: &Ended) -> String {
     let from = ended.console.len().saturating_sub(LAST_LINES);
     ended.console[from..].iter().map(|line| format!("\n{line}")).collect()
-}
-
-fn save_facts(series: Series, check: &Value) -> Result<()> {
-    let path: PathBuf = dist::root()?.join(format!("tests/kernels/{series}.json"));
-    let directory = path.parent().context("the file has no directory")?;
-    fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
-    fs::write(&path, serde_json::to_string_pretty(&check["facts"])? + "\n")
-        .with_context(|| format!("cannot write {}", path.display()))
 }

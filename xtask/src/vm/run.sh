@@ -1,11 +1,19 @@
 # What the guest does: tells of the kernel, then runs the tests. Their outcomes go to the second serial port as JSON.
+# Before this, guest.rs sets PLANS and FILTER.
 cd /payload || exit
 export RINGWATCH_BIN=/payload/ringwatch RINGWATCH_WORKLOAD=/payload/ringwatch-workload RINGWATCH_TEST_DIR=/payload/tests
+# Only here may tests change the machine.
+export RINGWATCH_VM=1
 mkdir tests
-./ringwatch check
-./ringwatch check --json >check.json || exit 3
+for plan in $PLANS; do
+	echo "VM-CHECK $plan"
+	# One that hangs must not take the others with it.
+	timeout -s KILL 60 ./ringwatch check --probes "$plan" --json >"check-$plan.json"
+done
+timeout -s KILL 60 ./ringwatch check --json >check.json || exit 3
 echo "VM-LOAD $(cut -d ' ' -f 1 /proc/uptime)"
 ./ringwatch trace -o json:/dev/null -- true
 echo "VM-LOADED $(cut -d ' ' -f 1 /proc/uptime)"
-# The programs that the skipped tests compare with are not here.
-exec ./kernel --skip fio_ --skip qemu_ --test-threads=1 --format=json --logfile=/dev/ttyS1
+# The programs that these tests compare with are not here.
+./kernel --list ${FILTER:+-- "$FILTER"} | sed -n 's/^\(.*\(fio\|qemu\)_.*\): test$/VM-SKIP \1/p'
+exec ./kernel --skip fio_ --skip qemu_ --test-threads=1 --format=json --logfile=/dev/ttyS1 ${FILTER:+-- "$FILTER"}

@@ -11,7 +11,7 @@ const FLAVOUR: &str = "-cloud-amd64";
 /// `6.12`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub(super) struct Series(pub(super) u32, pub(super) u32);
+pub(crate) struct Series(pub(crate) u32, pub(crate) u32);
 
 impl fmt::Display for Series {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
