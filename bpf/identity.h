@@ -12,6 +12,10 @@ struct who {
 	u32 tid;
 	u32 uid;
 	u32 flags;
+	/* Of the thread, where it is not `task`; else 0. */
+	u64 start_boottime;
+	u32 ns_tid;
+	u32 pad;
 };
 
 /* The sum of a vectored write in the making. */
@@ -99,6 +103,8 @@ static __noinline void sqpoll_creator(struct who *who, struct io_ring_ctx *ctx)
 	who->task = (u64)leader;
 	if (c && c->tgid == who->tgid) {
 		who->tid = c->tid;
+		who->ns_tid = c->ns_tid;
+		who->start_boottime = c->start_boottime;
 		who->comm[0] = c->comm[0];
 		who->comm[1] = c->comm[1];
 		return;
@@ -140,6 +146,8 @@ static __always_inline bool who_is_body(const bool typed, struct task_struct *ta
 		return false;
 	who->task = (u64)task;
 	who->flags = 0;
+	who->ns_tid = 0;
+	who->start_boottime = 0;
 	who->tgid = RD(typed, task, tgid);
 	who->tid = RD(typed, task, pid);
 	who->uid = uid_of(typed, task);
@@ -227,13 +235,15 @@ ONCE int task_send(CTX struct work *w)
 	s->task.type = RW_TASK;
 	s->task.flags = who->flags | (w->id.flags & (RW_F_FILE | RW_F_DELETED));
 	s->task.task_id = who->task_id;
-	s->task.start_boottime = start_of(false, task);
+	s->task.start_boottime = who->start_boottime ?: start_of(false, task);
 	s->task.cgroup_id = cgroup_of(false, task);
 	s->task.exe_path_id = w->id.path_id;
 	s->task.tgid = who->tgid;
 	s->task.tid = who->tid;
 	s->task.ns_tgid = pid_in_ns(leader, &ns);
 	s->task.ns_tid = pid_in_ns(task, &s->task.pid_ns);
+	if (who->ns_tid)
+		s->task.ns_tid = who->ns_tid;
 	s->task.ppid = BPF_CORE_READ(task, real_parent, tgid);
 	s->task.uid = who->uid;
 	s->task.mnt_ns = mnt_ns_of(false, task);

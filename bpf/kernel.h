@@ -29,6 +29,7 @@ typedef __s64 s64;
 #define RWF_APPEND 0x10
 #define EBADF 9
 #define ECANCELED 125
+#define IORING_SETUP_IOPOLL (1U << 0)
 #define IORING_SETUP_SQPOLL (1U << 1)
 #define IOSQE_FIXED_FILE (1U << 0)
 

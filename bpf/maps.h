@@ -35,6 +35,10 @@ _Static_assert(__builtin_offsetof(struct scratch, data) == RW_DATA_OFFSET, "the 
 struct creator {
 	u32 tgid;
 	u32 tid;
+	/* In its own pid namespace. */
+	u32 ns_tid;
+	u32 pad;
+	u64 start_boottime;
 	u64 comm[2];
 };
 

@@ -78,10 +78,25 @@ static __always_inline struct mount *mount_of(struct vfsmount *mnt)
 /* The lowest bit tells whether the hash covers the whole path: where not, equal hashes do not mean equal paths. */
 #define HASH_WHOLE 1ULL
 
+/* A file without a path is its name and its mount: all anonymous inodes are one. */
+static __noinline u64 pseudo_hash(struct dentry *d)
+{
+	u64 name[2] = {}, h = cfg.key;
+	u32 len = BPF_CORE_READ(d, d_name.hash_len) >> 32;
+
+	if (len > sizeof(name))
+		len = sizeof(name);
+	bpf_probe_read_kernel(name, len, BPF_CORE_READ(d, d_name.name));
+	h = mix(h, name[0]);
+	return mix(h, name[1]);
+}
+
 static __always_inline u64 path_hash_body(const bool typed, struct dentry *d, struct vfsmount *m)
 {
 	u64 h = cfg.key;
 
+	if (d == RD(typed, d, d_parent) && d != RD(typed, m, mnt_root))
+		h = pseudo_hash(d);
 	for (int i = 0; i < HASH_DEPTH; i++) {
 		struct dentry *parent = RD(typed, d, d_parent);
 

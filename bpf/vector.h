@@ -5,7 +5,7 @@
 
 /* The kernel takes UIO_MAXIOV (1,024) segments; a write with more is refused, and summed up to here. */
 #ifdef RW_EARLY
-#define SEGMENTS_MAX 1024
+#define SEGMENTS_MAX 1032
 #else
 #define SEGMENTS_MAX 4096
 #endif

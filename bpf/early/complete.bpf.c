@@ -93,14 +93,15 @@ static __always_inline u64 noted(CTX const struct same_key *key, s32 result, u64
 }
 
 SEC("raw_tp/io_uring_complete")
-int BPF_PROG(complete, void *ring, u64 user_data, s64 result)
+int BPF_PROG(complete, struct io_ring_ctx *ring, u64 user_data, s64 result)
 {
 	struct same_key key = { .ctx = (u64)ring, .user_data = user_data };
 	u64 completing = take_completing(), req = 0;
 
 	if (completing)
 		req = noted(ctx, &key, result, completing);
-	if (!req && held_count)
+	/* Polled writes have ended before, one by one. */
+	if (!req && held_count && !(BPF_CORE_READ(ring, flags) & IORING_SETUP_IOPOLL))
 		req = find(&key, result);
 	return req ? end(ctx, req, &key, result) : 0;
 }
@@ -177,14 +178,32 @@ int BPF_KPROBE(complete_rw_kprobe, struct kiocb *kiocb, s64 result)
 	return on_moved(kiocb, result);
 }
 
+/* The end of a polled write: its completion may be told or not. One that is to be tried again is no end. */
+static __always_inline int on_polled(CTX struct kiocb *kiocb, s64 result)
+{
+	u64 req = (u64)kiocb;
+	struct same_key key;
+	struct rw_write *rec;
+
+	if (result == -EAGAIN)
+		return 0;
+	on_moved(kiocb, result);
+	rec = bpf_map_lookup_elem(&held, &req);
+	if (!rec)
+		return 0;
+	key.ctx = rec->ctx;
+	key.user_data = rec->user_data;
+	return end(PASS_CTX req, &key, result);
+}
+
 SEC("fentry/io_complete_rw_iopoll")
 int BPF_PROG(complete_rw_iopoll_fentry, struct kiocb *kiocb, s64 result)
 {
-	return on_moved(kiocb, result);
+	return held_count ? on_polled(ctx, kiocb, result) : 0;
 }
 
 SEC("kprobe/io_complete_rw_iopoll")
 int BPF_KPROBE(complete_rw_iopoll_kprobe, struct kiocb *kiocb, s64 result)
 {
-	return on_moved(kiocb, result);
+	return held_count ? on_polled(ctx, kiocb, result) : 0;
 }

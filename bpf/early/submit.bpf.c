@@ -10,7 +10,7 @@ static __always_inline struct io_uring_sqe *last_sqe(struct io_ring_ctx *ctx)
 	bpf_probe_read_kernel(&index, sizeof(index), BPF_CORE_READ(ring, sq_array) + at);
 	if (index >= BPF_CORE_READ(ring, sq_entries))
 		return NULL;
-	return BPF_CORE_READ(ring, sq_sqes) + index;
+	return (void *)BPF_CORE_READ(ring, sq_sqes) + index * bpf_core_type_size(struct io_uring_sqe);
 }
 
 static __always_inline bool is_sqe_of(struct io_uring_sqe *sqe, u8 opcode, u64 user_data)

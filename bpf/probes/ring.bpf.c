@@ -3,7 +3,9 @@
 
 static __always_inline int on_create(u64 ring, u32 flags)
 {
+	struct task_struct *task = (void *)bpf_get_current_task();
 	struct creator c = {};
+	u32 ns;
 	u64 id;
 
 	if (!(flags & IORING_SETUP_SQPOLL))
@@ -11,6 +13,8 @@ static __always_inline int on_create(u64 ring, u32 flags)
 	id = bpf_get_current_pid_tgid();
 	c.tgid = id >> 32;
 	c.tid = (u32)id;
+	c.ns_tid = pid_in_ns(task, &ns);
+	c.start_boottime = start_of(false, task);
 	bpf_get_current_comm(c.comm, sizeof(c.comm));
 	bpf_map_update_elem(&creators, &ring, &c, BPF_ANY);
 	return 0;

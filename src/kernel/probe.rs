@@ -141,7 +141,8 @@ impl Probe {
             Self::IoWrite | Self::IoWriteReturn => {
                 Some("writes that succeed without a CQE are told late and without latency")
             }
-            Self::KiocbDone | Self::IoCompleteRw | Self::IoCompleteRwIopoll => {
+            Self::IoCompleteRwIopoll => Some("polled writes are told late, with unknown result"),
+            Self::KiocbDone | Self::IoCompleteRw => {
                 Some("the position of some writes at the file's current position or its end is not known")
             }
             Self::IoReqCompletePost => {
