@@ -14,6 +14,8 @@ const OBJECTS: [(&str, &str, &[&str]); 3] = [
     ("early", "bpf/early.bpf.c", &["-DRW_EARLY"]),
 ];
 
+const OLD_TYPES: &str = "tests/kernels/types/linux-5.4.c";
+
 fn main() -> Result<()> {
     println!("cargo::rerun-if-changed=bpf");
     let out = PathBuf::from(env::var_os("OUT_DIR").context("OUT_DIR is not set")?);
@@ -42,5 +44,13 @@ fn main() -> Result<()> {
             .build_and_generate(out.join(format!("{object}.skel.rs")))
             .with_context(|| format!("cannot build {source}"))?;
     }
+    // Test data: the types of a kernel that is too old for BTF of its own.
+    println!("cargo::rerun-if-changed={OLD_TYPES}");
+    let compiled = Command::new("clang")
+        .args(["-g", "-O2", "-target", "bpf", "-c", OLD_TYPES, "-o"])
+        .arg(out.join("linux-5.4.o"))
+        .status()
+        .context("cannot run clang")?;
+    anyhow::ensure!(compiled.success(), "cannot compile {OLD_TYPES} ({compiled})");
     Ok(())
 }

@@ -9,6 +9,7 @@ mod corpus;
 mod endings;
 mod filters;
 mod hard;
+mod legacy;
 mod losses;
 mod output;
 mod plans;
@@ -36,9 +37,17 @@ fn main() {
     let forms = corpus::forms(run);
     trials.extend(corpus::trials(&forms));
     trials.extend(plans::trials(forms.as_deref().unwrap_or_default()));
-    for (name, test) in
-        [stepped::TESTS, losses::TESTS, filters::TESTS, endings::TESTS, output::TESTS, programs::TESTS, hard::TESTS]
-            .concat()
+    for (name, test) in [
+        stepped::TESTS,
+        losses::TESTS,
+        legacy::TESTS,
+        filters::TESTS,
+        endings::TESTS,
+        output::TESTS,
+        programs::TESTS,
+        hard::TESTS,
+    ]
+    .concat()
     {
         trials.push(trial(name, test));
     }
