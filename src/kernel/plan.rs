@@ -401,6 +401,10 @@ impl Plan {
             return Some(plan);
         }
         choice.probe.without()?;
+        // There the end of a write is told nowhere else.
+        if self.kind == PlanKind::KprobeLegacy && choice.probe == Probe::IoCompleteRw {
+            return None;
+        }
         plan.probes.retain(|c| *c != choice);
         if matches!(choice.probe, Probe::IoWrite | Probe::IoWriteReturn) && self.object != Object::Early {
             plan.kind = PlanKind::Tracepoint;
