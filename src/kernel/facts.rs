@@ -186,7 +186,7 @@ fn symbols() -> Option<Vec<String>> {
     let text = fs::read("/proc/kallsyms").ok()?;
     let mut found: Vec<String> = vec![];
     for line in text.split(|&b| b == b'\n') {
-        let mut words = line.split(|b| b.is_ascii_whitespace());
+        let mut words = line.split(u8::is_ascii_whitespace);
         if let (Some(kind), Some(name)) = (words.nth(1), words.next())
             && kind.eq_ignore_ascii_case(b"t")
             && let Some(name) = probed().find(|p| p.as_bytes() == name)
