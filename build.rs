@@ -1,4 +1,4 @@
-//! Compiles the BPF object and generates its skeleton, whose types are the one definition of the records.
+//! Compiles the BPF objects and generates their skeletons, whose types are the one definition of the records.
 
 use std::env;
 use std::path::PathBuf;
@@ -7,12 +7,9 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use libbpf_cargo::SkeletonBuilder;
 
-/// The BPF objects, by name, source, and what is defined for it.
-const OBJECTS: [(&str, &str, &[&str]); 3] = [
-    ("typed", "bpf/ringwatch.bpf.c", &["-DRW_TYPED"]),
-    ("raw", "bpf/ringwatch.bpf.c", &[]),
-    ("early", "bpf/early.bpf.c", &["-DRW_EARLY"]),
-];
+const OBJECTS: [(&str, &str, &[&str]); 3] = include!("bpf/objects.rs");
+
+const OLD_TYPES: &str = "tests/kernels/types/linux-5.4.c";
 
 fn main() -> Result<()> {
     println!("cargo::rerun-if-changed=bpf");
@@ -42,5 +39,13 @@ fn main() -> Result<()> {
             .build_and_generate(out.join(format!("{object}.skel.rs")))
             .with_context(|| format!("cannot build {source}"))?;
     }
+    // Test data: the types of a kernel that is too old for BTF of its own.
+    println!("cargo::rerun-if-changed={OLD_TYPES}");
+    let compiled = Command::new("clang")
+        .args(["-g", "-O2", "-target", "bpf", "-c", OLD_TYPES, "-o"])
+        .arg(out.join("linux-5.4.o"))
+        .status()
+        .context("cannot run clang")?;
+    anyhow::ensure!(compiled.success(), "cannot compile {OLD_TYPES} ({compiled})");
     Ok(())
 }

@@ -86,8 +86,11 @@ struct {
 	__type(value, u64);
 } counters SEC(".maps");
 
-/* Raised by user space when it forgets strings: what was seen before counts as unseen. */
-u32 epoch = 0;
+/*
+ * Raised by user space when it forgets strings: what was seen before counts as unseen. A map of its own, since before
+ * 5.5 user space can only write it whole.
+ */
+u32 epoch SEC(".data.epoch") = 0;
 
 static __always_inline void count(u32 counter)
 {

@@ -219,7 +219,7 @@ fn care(
         session.sweep()?;
     }
     if signals.forget.swap(false, Ordering::Relaxed) {
-        session.forget();
+        session.forget()?;
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ mod depth;
 mod endings;
 mod filters;
 mod hard;
+mod legacy;
 mod losses;
 mod output;
 mod plans;
@@ -37,9 +38,17 @@ fn main() {
     let forms = corpus::forms(run);
     trials.extend(corpus::trials(&forms));
     trials.extend(plans::trials(forms.as_deref().unwrap_or_default()));
-    for (name, test) in
-        [stepped::TESTS, losses::TESTS, filters::TESTS, endings::TESTS, output::TESTS, programs::TESTS, hard::TESTS]
-            .concat()
+    for (name, test) in [
+        stepped::TESTS,
+        losses::TESTS,
+        legacy::TESTS,
+        filters::TESTS,
+        endings::TESTS,
+        output::TESTS,
+        programs::TESTS,
+        hard::TESTS,
+    ]
+    .concat()
     {
         trials.push(trial(name, test));
     }

@@ -1,8 +1,7 @@
 //! `cargo xtask bpf`: the programs of bpf/ compiled for a processor, which need not be this machine's.
 
 use std::env::consts::ARCH;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Args, ValueEnum};
@@ -34,45 +33,21 @@ impl Arch {
     }
 }
 
-/// The objects that a source becomes, by what build.rs defines for each. A source that is not here becomes one.
-const OBJECTS: [(&str, &[Option<&str>]); 2] =
-    [("ringwatch.bpf.c", &[Some("-DRW_TYPED"), None]), ("early.bpf.c", &[Some("-DRW_EARLY")])];
+const OBJECTS: [(&str, &str, &[&str]); 3] = include!("../../bpf/objects.rs");
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let sources = sources(&dist::root()?.join("bpf"))?;
     let all = if arguments.arch.is_empty() { Arch::value_variants() } else { &arguments.arch };
     for &arch in all {
         let mut registers = vec![];
-        for source in &sources {
-            for &define in objects(source) {
-                let programs = compile(source, define, arch)?;
-                let (name, define) = (source.display(), define.unwrap_or_default());
-                println!("{arch:?}: {name} {define}: {} programs", programs.len());
-                registers.extend(programs.into_iter().filter(Program::reads_registers));
-            }
+        for (name, source, defines) in OBJECTS {
+            let programs = compile(&dist::root()?.join(source), defines, arch)?;
+            println!("{arch:?}: {name}: {} programs", programs.len());
+            registers.extend(programs.into_iter().filter(Program::reads_registers));
         }
         // Only these differ between processors: without them nothing was shown.
         ensure!(!registers.is_empty(), "no program of bpf/ is a kprobe: compiling for {arch:?} shows nothing");
     }
     Ok(())
-}
-
-fn objects(source: &Path) -> &'static [Option<&'static str>] {
-    let of = OBJECTS.iter().find(|(name, _)| source.ends_with(name));
-    of.map_or(&[None], |(_, objects)| *objects)
-}
-
-/// What is compiled by itself; the files of the directories below are included.
-fn sources(directory: &Path) -> Result<Vec<PathBuf>> {
-    let files = fs::read_dir(directory).with_context(|| format!("cannot list {}", directory.display()))?;
-    let mut sources: Vec<_> = files
-        .flatten()
-        .map(|file| file.path())
-        .filter(|path| path.to_str().is_some_and(|path| path.ends_with(".bpf.c")))
-        .collect();
-    sources.sort();
-    ensure!(!sources.is_empty(), "there is no *.bpf.c in {}", directory.display());
-    Ok(sources)
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -88,7 +63,7 @@ impl Program {
 }
 
 /// Compiles one object as build.rs does, and tells its programs.
-fn compile(source: &Path, define: Option<&str>, arch: Arch) -> Result<Vec<Program>> {
+fn compile(source: &Path, defines: &[&str], arch: Arch) -> Result<Vec<Program>> {
     let directory = tempfile::tempdir().context("cannot make a directory")?;
     let object = directory.path().join("object.o");
     // The kernel's uapi headers include <asm/types.h>, which is the same for all of these processors.
@@ -97,7 +72,7 @@ fn compile(source: &Path, define: Option<&str>, arch: Arch) -> Result<Vec<Progra
     SkeletonBuilder::new()
         .source(source)
         .obj(&object)
-        .clang_args(always.into_iter().chain(define))
+        .clang_args(always.into_iter().chain(defines.iter().copied()))
         .build()
         .with_context(|| format!("cannot compile {} for {arch:?}", source.display()))?;
     let mut builder = ObjectBuilder::default();

@@ -42,6 +42,7 @@ const NOT_RUN: &str = "\
 pub(crate) fn markdown(kernels: &Kernels) -> String {
     let mut sections = vec![INTRODUCTION.to_owned(), overview(kernels)];
     let plans = plans(kernels);
+    sections.push(costs(kernels, &plans));
     sections.extend(plans.iter().map(|plan| capabilities(kernels, plan)));
     sections.push(absent(kernels, &plans));
     sections.push(NOT_RUN.to_owned());
@@ -86,6 +87,28 @@ fn state(plan: &PlanRecord) -> String {
         Some(Tally { passed, failed: 1.., .. }) => format!("runs: {passed} cases passed, not all"),
         _ => "runs".to_owned(),
     }
+}
+
+const COSTS: &str = "\
+CPU time of a program that writes 512 bytes to /dev/null at depth 32, traced in full, as a ratio to the same without
+ringwatch: medians of five alternated runs. The kernels run emulated, where a traced write is a little dearer or cheaper
+than on a processor: these figures rank the plans, and are no promise.
+";
+
+fn costs(kernels: &Kernels, plans: &[String]) -> String {
+    let mut rows = vec![[vec!["Kernel".to_owned()], plans.to_vec()].concat()];
+    for (series, kernel) in kernels {
+        let cost = |plan: &String| kernel.plans.get(plan).and_then(|p| p.cost).map(|c| format!("{c:.2}"));
+        let costs: Vec<Option<String>> = plans.iter().map(cost).collect();
+        if costs.iter().any(Option::is_some) {
+            let cells = costs.into_iter().map(|c| c.unwrap_or_else(|| "-".to_owned()));
+            rows.push(std::iter::once(series.to_string()).chain(cells).collect());
+        }
+    }
+    if rows.len() == 1 {
+        return String::new();
+    }
+    format!("## Cost\n\n{COSTS}\n{}", table::markdown(&rows))
 }
 
 /// Capability by kernel, and the means where there is something to say of them.

@@ -112,6 +112,7 @@ pub struct Session<'obj> {
     plan: Plan,
     health: Vec<ProbeHealth>,
     verified: Vec<Verified>,
+    epoch: u32,
 }
 
 impl std::fmt::Debug for Session<'_> {
@@ -188,7 +189,8 @@ impl<'obj> Session<'obj> {
             let reason = format!("the kernel refused {what}: {cause}{}", said.text);
             Refused { choice, reason, error: Error::Load { what, cause, log: said.text } }
         })?;
-        let mut session = Self { loaded, links: vec![], plan: plan.clone(), health: vec![], verified: said.verified };
+        let mut session =
+            Self { loaded, links: vec![], plan: plan.clone(), health: vec![], verified: said.verified, epoch: 0 };
         for (probe, reason) in &plan.missing {
             session.health.push(ProbeHealth::unsupported(*probe, reason.clone()));
         }
@@ -319,15 +321,19 @@ impl<'obj> Session<'obj> {
     ///
     /// # Errors
     /// The program could not be run.
-    pub fn in_flight(&self) -> Result<u64, Error> {
+    pub fn in_flight(&self) -> Result<usize, Error> {
         let Some(program) = self.loaded.in_flight() else { return Ok(self.loaded.waiting()) };
         let output = program.test_run(ProgramInput::default()).map_err(step("count the writes in flight"))?;
-        Ok(output.return_value.into())
+        Ok(output.return_value as usize)
     }
 
     /// Makes the kernel side send every path and task anew: user space forgot them.
-    pub fn forget(&mut self) {
-        self.loaded.raise_epoch();
+    ///
+    /// # Errors
+    /// The kernel refused the map update.
+    pub fn forget(&mut self) -> Result<(), Error> {
+        self.epoch = self.epoch.wrapping_add(1);
+        self.loaded.set_epoch(self.epoch).map_err(step("forget what was sent"))
     }
 
     /// Detaches the probes, then tells of every write that is still in flight: through the buffer, or in what this

@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 use std::path::Path;
 
 use libbpf_rs::skel::{OpenSkel as _, SkelBuilder as _};
-use libbpf_rs::{MapMut, MapType, OpenObject, OpenProgramMut, ProgramMut};
+use libbpf_rs::{MapCore as _, MapFlags, MapMut, MapType, OpenObject, OpenProgramMut, ProgramMut};
 
 use super::super::plan::{Choice, Object, Plan, Probe, Twin};
 use super::super::skel;
@@ -290,28 +290,28 @@ impl<'obj> Loaded<'obj> {
     }
 
     /// How many requests are in the hash map of those in flight.
-    pub(super) fn waiting(&self) -> u64 {
+    pub(super) fn waiting(&self) -> usize {
         macro_rules! read {
-            ($skel:ident, $field:ident) => {
+            ($skel:ident) => {
                 $skel.maps.bss_data.as_ref().map_or(0, |bss| {
                     // SAFETY: the kernel side writes this mapped word at any time; an aligned 8-byte read sees one of
                     // its values.
-                    unsafe { (&raw const bss.$field).read_volatile() }
+                    unsafe { (&raw const bss.pending_count).read_volatile() }
                 })
             };
         }
-        match self {
-            Self::Typed(skel) => read!(skel, pending_count),
-            Self::Raw(skel) => read!(skel, pending_count),
-            Self::Early(skel) => read!(skel, held_count),
-        }
+        let pending = match self {
+            Self::Typed(skel) => read!(skel),
+            Self::Raw(skel) => read!(skel),
+            Self::Early(skel) => return skel.maps.held.keys().count(),
+        };
+        usize::try_from(pending).unwrap_or(usize::MAX)
     }
 
     /// Makes the kernel side send every path and task anew.
-    pub(super) fn raise_epoch(&mut self) {
-        each!(Self, self, skel => if let Some(bss) = skel.maps.bss_data.as_mut() {
-            bss.epoch = bss.epoch.wrapping_add(1);
-        });
+    pub(super) fn set_epoch(&self, epoch: u32) -> libbpf_rs::Result<()> {
+        let map = each!(Self, self, skel => &skel.maps.data_epoch);
+        map.update(&0u32.to_ne_bytes(), &epoch.to_ne_bytes(), MapFlags::ANY)
     }
 }
 

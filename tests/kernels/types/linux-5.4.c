@@ -227,12 +227,29 @@ enum bpf_func_id {
 	BPF_FUNC_perf_event_output = 25,
 };
 
-/* One of each, so that its type is kept. */
+/* One of each: what is only pointed to would not be described. */
 struct {
-	struct io_kiocb req;
-	struct task_struct task;
+	struct super_block super_block;
+	struct inode inode;
 	struct dentry dentry;
 	struct mount mount;
+	struct file file;
+	struct fdtable fdtable;
+	struct files_struct files;
+	struct mnt_namespace mnt_namespace;
+	struct pid_namespace pid_namespace;
+	struct nsproxy nsproxy;
+	struct pid pid;
+	struct signal_struct signal;
+	struct cred cred;
+	struct kernfs_node node;
+	struct cgroup cgroup;
+	struct css_set set;
+	struct mm_struct mm;
+	struct task_struct task;
+	struct io_uring_sqe sqe;
+	struct io_ring_ctx ctx;
+	struct io_kiocb req;
 	struct io_rings rings;
 	struct pt_regs regs;
 	enum bpf_func_id helper;

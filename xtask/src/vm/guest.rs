@@ -28,7 +28,7 @@ pub(super) struct Guest {
 
 impl Guest {
     /// Builds the programs; only tests whose name contains `filter` will run.
-    pub(super) fn build(builder: &Static, directory: &Path, filter: Option<&str>) -> Result<Self> {
+    pub(super) fn build(builder: &Static, directory: &Path, filter: Option<&str>, cost: bool) -> Result<Self> {
         let programs = [
             ("ringwatch", &["build", "--package", "ringwatch"][..]),
             ("ringwatch-workload", &["build", "--package", "ringwatch-workload"]),
@@ -41,7 +41,11 @@ impl Guest {
             let from = builder.program(name, arguments)?;
             fs::copy(&from, payload.path().join(name)).with_context(|| format!("cannot copy {}", from.display()))?;
         }
-        let variables = [("PLANS", saved::plans().join(" ")), ("FILTER", filter.unwrap_or_default().to_owned())];
+        let variables = [
+            ("PLANS", saved::plans().join(" ")),
+            ("FILTER", filter.unwrap_or_default().to_owned()),
+            ("COST", if cost { "1" } else { "" }.to_owned()),
+        ];
         let set = variables.map(|(name, value)| format!("{name}='{}'\n", value.replace('\'', r"'\''")));
         let script = set.concat() + include_str!("run.sh");
         fs::write(payload.path().join("run.sh"), script).context("cannot write run.sh")?;

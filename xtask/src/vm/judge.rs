@@ -1,5 +1,7 @@
 //! What a virtual machine's end means, against what is recorded of its kernel.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Result, bail};
 
 use super::outcome::{Console, Tests};
@@ -21,6 +23,7 @@ pub(super) fn judge(
     let plans = saved::plans();
     entry.tests = Tests::parse(outcomes, &plans);
     entry.tests.skip(&console, &plans);
+    let costs: BTreeMap<_, _> = plans.iter().filter_map(|p| Some((p.clone(), console.cost(p)?))).collect();
     entry.load_seconds = console.load;
     entry.skipped_cases = console.skipped;
     entry.skipped_tests = console.skipped_tests;
@@ -28,7 +31,7 @@ pub(super) fn judge(
     entry.notes = console.notes;
 
     if let Ok(checks) = &checks {
-        let refused = compare(entry, checks, arguments)?;
+        let refused = compare(entry, checks, &costs, arguments)?;
         if let Some(problem) = &checks.free.problem {
             let problem = format!("ringwatch check: {problem}");
             if refused {
@@ -57,9 +60,12 @@ pub(super) fn judge(
 
 /// Against what is recorded of this kernel, and records it anew where that is wanted. Whether this kernel is known
 /// for running no plan.
-fn compare(entry: &mut Entry, checks: &Checks, arguments: &Arguments) -> Result<bool> {
+fn compare(entry: &mut Entry, checks: &Checks, costs: &BTreeMap<String, f64>, arguments: &Arguments) -> Result<bool> {
     entry.plan = checks.free.chosen().map(str::to_owned);
     entry.plans = checks.plans();
+    for (name, plan) in &mut entry.plans {
+        plan.cost = costs.get(name).copied();
+    }
     if arguments.filter.is_none() && entry.tests.complete {
         for (name, plan) in &mut entry.plans {
             plan.tests = entry.tests.plans.get(name).copied();

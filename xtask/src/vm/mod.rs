@@ -68,7 +68,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let directory = builder.target().join("vm");
     fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
     let _lock = lock(&directory)?;
-    let guest = Guest::build(&builder, &directory, arguments.filter.as_deref())?;
+    let guest =
+        Guest::build(&builder, &directory, arguments.filter.as_deref(), arguments.save && arguments.filter.is_none())?;
     let runner = Runner {
         arguments,
         directory: &directory,

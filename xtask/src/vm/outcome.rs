@@ -141,6 +141,8 @@ pub(super) struct Console {
     pub(super) notes: Vec<String>,
     /// Seconds that the whole of a trace without work took.
     pub(super) load: Option<f64>,
+    /// CPU time of each run of the same writes, by plan, and of those without ringwatch.
+    costs: BTreeMap<String, Vec<f64>>,
 }
 
 impl Console {
@@ -157,6 +159,11 @@ impl Console {
                 console.skipped_tests.push(why.to_owned());
             } else if line.starts_with("the plan ") || line.starts_with("the form ") {
                 console.notes.push(line.clone());
+            } else if let Some((plan, run)) = line.strip_prefix("VM-COST ").and_then(|l| l.split_once(' ')) {
+                let run: Value = serde_json::from_str(run).unwrap_or_default();
+                if let Some(cpu) = run["cpu_ns"].as_f64() {
+                    console.costs.entry(plan.to_owned()).or_default().push(cpu);
+                }
             } else if let Some(time) = line.strip_prefix("VM-LOAD ") {
                 begin = seconds(time);
             } else if let Some(time) = line.strip_prefix("VM-LOADED ") {
@@ -165,11 +172,29 @@ impl Console {
         }
         console
     }
+
+    /// What the writes of a traced program cost it, as a ratio to those of an untraced one: medians.
+    pub(super) fn cost(&self, plan: &str) -> Option<f64> {
+        let median = |name: &str| {
+            let mut runs = self.costs.get(name)?.clone();
+            runs.sort_by(f64::total_cmp);
+            runs.get(runs.len() / 2).copied()
+        };
+        Some((median(plan)? / median("untraced")? * 100.0).round() / 100.0)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cost_is_a_ratio_of_medians() {
+        let lines = ["VM-COST untraced {\"cpu_ns\":10}", "VM-COST a {\"cpu_ns\":30}", "VM-COST a {\"cpu_ns\":11}"];
+        let lines = [&lines[..], &["VM-COST a {\"cpu_ns\":15}", "VM-COST b killed"]].concat();
+        let console = Console::parse(&lines.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!((console.cost("a"), console.cost("b")), (Some(1.5), None));
+    }
 
     #[test]
     fn outcomes_of_tests() {

@@ -1,5 +1,5 @@
 # What the guest does: tells of the kernel, then runs the tests. Their outcomes go to the second serial port as JSON.
-# Before this, guest.rs sets PLANS and FILTER.
+# Before this, guest.rs sets PLANS, FILTER and COST.
 cd /payload || exit
 export RINGWATCH_BIN=/payload/ringwatch RINGWATCH_WORKLOAD=/payload/ringwatch-workload RINGWATCH_TEST_DIR=/payload/tests
 # Only here may tests change the machine.
@@ -14,6 +14,16 @@ timeout -s KILL 60 ./ringwatch check --json >check.json || exit 3
 echo "VM-LOAD $(cut -d ' ' -f 1 /proc/uptime)"
 ./ringwatch trace -o json:/dev/null -- true
 echo "VM-LOADED $(cut -d ' ' -f 1 /proc/uptime)"
+# What a write costs under each plan; alternated, since the emulator's speed wanders.
+if [ -n "$COST" ]; then
+	for _ in 1 2 3 4 5; do
+		echo "VM-COST untraced $(./ringwatch-workload burst --writes 20000)"
+		for plan in $PLANS; do
+			grep -q '"problem": null' "check-$plan.json" || continue
+			echo "VM-COST $plan $(./ringwatch trace --probes "$plan" -o json:/dev/null -- ./ringwatch-workload burst --writes 20000 2>/dev/null)"
+		done
+	done
+fi
 # The programs that these tests compare with are not here.
 ./kernel --list ${FILTER:+-- "$FILTER"} | sed -n 's/^\(.*\(fio\|qemu\)_.*\): test$/VM-SKIP \1/p'
 exec ./kernel --skip fio_ --skip qemu_ --test-threads=1 --format=json --logfile=/dev/ttyS1 ${FILTER:+-- "$FILTER"}

@@ -71,7 +71,7 @@ pub(crate) struct ProbeRecord {
 }
 
 /// One plan on one kernel.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct PlanRecord {
     pub(crate) runs: bool,
     /// Why it does not run.
@@ -80,10 +80,13 @@ pub(crate) struct PlanRecord {
     pub(crate) probes: Vec<ProbeRecord>,
     /// The corpus; absent: it was not run as a whole.
     pub(crate) tests: Option<Tally>,
+    /// CPU time of a program that writes to /dev/null, as a ratio to the same without ringwatch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cost: Option<f64>,
 }
 
 /// One kernel.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Saved {
     pub(crate) release: String,
     pub(crate) package: Option<Package>,
@@ -121,7 +124,7 @@ impl Check {
         let runs = problem.is_none();
         let capabilities = if runs { self.capabilities.clone() } else { vec![] };
         let probes = self.probes.iter().filter(|probe| probe.verdict != "not_needed").cloned().collect();
-        PlanRecord { runs, problem, capabilities, probes, tests: None }
+        PlanRecord { runs, problem, capabilities, probes, tests: None, cost: None }
     }
 
     /// The problem without the release, which changes with every update of the package.
