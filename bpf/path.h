@@ -84,9 +84,14 @@ static __noinline u64 pseudo_hash(struct dentry *d)
 	u64 name[2] = {}, h = cfg.key;
 	u32 len = BPF_CORE_READ(d, d_name.hash_len) >> 32;
 
-	if (len > sizeof(name))
-		len = sizeof(name);
-	bpf_probe_read_kernel(name, len, BPF_CORE_READ(d, d_name.name));
+	/* Short names are within the dentry, in more bytes than these: those behind the name are not looked at. */
+	bpf_probe_read_kernel(name, sizeof(name), BPF_CORE_READ(d, d_name.name));
+	if (len < 8) {
+		name[0] &= (1ULL << (len & 7) * 8) - 1;
+		name[1] = 0;
+	} else if (len < 16) {
+		name[1] &= (1ULL << (len & 7) * 8) - 1;
+	}
 	h = mix(h, name[0]);
 	return mix(h, name[1]);
 }
