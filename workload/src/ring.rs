@@ -140,6 +140,11 @@ impl Ring {
         &self.params
     }
 
+    /// Whether the kernel has an `IORING_FEAT_`.
+    pub(crate) fn has(&self, feature: u32) -> bool {
+        self.params.features & feature != 0
+    }
+
     pub(crate) fn is_sqpoll(&self) -> bool {
         self.params.flags & sys::SETUP_SQPOLL != 0
     }

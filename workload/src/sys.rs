@@ -37,6 +37,9 @@ pub(crate) const SETUP_DEFER_TASKRUN: u32 = 1 << 13;
 pub(crate) const SETUP_NO_SQARRAY: u32 = 1 << 16;
 
 pub(crate) const FEAT_SINGLE_MMAP: u32 = 1 << 0;
+pub(crate) const FEAT_CQE_SKIP: u32 = 1 << 11;
+/// A linked request gets its file when its turn comes; without this, all is decided at submission.
+pub(crate) const FEAT_LINKED_FILE: u32 = 1 << 12;
 
 pub(crate) const ENTER_GETEVENTS: u32 = 1 << 0;
 pub(crate) const ENTER_SQ_WAKEUP: u32 = 1 << 1;
