@@ -428,6 +428,12 @@ impl Plan {
         self.probes.iter().any(|c| c.twin == Twin::Typed)
     }
 
+    /// Whether the kernel may preempt the programs, and skip them for other tasks meanwhile.
+    #[must_use]
+    pub fn can_be_skipped(&self) -> bool {
+        self.flags.preemptible && !self.is_typed()
+    }
+
     /// Whether the completion itself shows that its CQE found no room.
     #[must_use]
     pub fn tells_overflow_itself(&self) -> bool {

@@ -15,7 +15,7 @@ pub(crate) fn steps() -> Result<usize> {
         let report: Value = serde_json::from_str(&command(ringwatch(), &["check", "--json"])?)?;
         let object = report["plan"]["object"].as_str().context("no plan")?;
         // Before bpf_loop the verifier goes through every step.
-        Ok(if object == "early" { 128 } else { 1024 })
+        Ok(if object == "early" { 256 } else { 1024 })
     };
     STEPS.get_or_init(|| ask().map_err(|e| format!("{e:#}"))).clone().map_err(|e| anyhow!(e))
 }

@@ -101,7 +101,7 @@ fn differences((plan_a, a): (&str, &Run), (plan_b, b): (&str, &Run)) -> Result<V
             found.push(format!("{name}: in one run only"));
             continue;
         };
-        if case_a.skipped != case_b.skipped {
+        if case_a.skipped.is_some() != case_b.skipped.is_some() {
             found.push(format!("{name}: skipped: {:?} and {:?}", case_a.skipped, case_b.skipped));
             continue;
         }

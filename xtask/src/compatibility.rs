@@ -91,7 +91,7 @@ fn state(plan: &PlanRecord) -> String {
 
 const COSTS: &str = "\
 CPU time of a program that writes 512 bytes to /dev/null at depth 32, traced in full, as a ratio to the same without
-ringwatch: medians of five alternated runs. The kernels run emulated, where a traced write is a little dearer or cheaper
+ringwatch: medians of three alternated runs. The kernels run emulated, where a traced write is a little dearer or cheaper
 than on a processor: these figures rank the plans, and are no promise.
 ";
 

@@ -16,7 +16,7 @@ echo "VM-LOAD $(cut -d ' ' -f 1 /proc/uptime)"
 echo "VM-LOADED $(cut -d ' ' -f 1 /proc/uptime)"
 # What a write costs under each plan; alternated, since the emulator's speed wanders.
 if [ -n "$COST" ]; then
-	for _ in 1 2 3 4 5; do
+	for _ in 1 2 3; do
 		echo "VM-COST untraced $(./ringwatch-workload burst --writes 20000)"
 		for plan in $PLANS; do
 			grep -q '"problem": null' "check-$plan.json" || continue
