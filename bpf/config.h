@@ -22,6 +22,8 @@ struct rw_config {
 	u32 submit_unseen;
 	/* A task can be preempted inside a program: 7.0 and later. */
 	u32 preemptible;
+	/* Add writes to sums, and send only strings. */
+	u32 aggregate;
 	/* Follow only the processes in the map `tree`. */
 	u32 tree;
 	u32 nr_pids;

@@ -18,6 +18,8 @@
 #include "path.h"
 #include "identity.h"
 #include "filter.h"
+#include "sums.h"
+#include "stat.h"
 #include "write.h"
 #include "vector.h"
 #include "early/kernel.h"

@@ -26,6 +26,11 @@ typedef __s64 s64;
 #define S_IFIFO 0010000
 #define ANON_INODE_FS_MAGIC 0x09041934
 #define O_APPEND 02000
+#if defined(__TARGET_ARCH_arm64)
+#define O_DIRECT 0200000
+#else
+#define O_DIRECT 040000
+#endif
 #define RWF_APPEND 0x10
 #define EBADF 9
 #define ECANCELED 125

@@ -269,6 +269,8 @@ static __always_inline int identify(CTX const bool typed, struct file_id *id)
 		id->flags |= RW_F_NO_POS;
 	if (RD(typed, file, f_flags) & O_APPEND)
 		id->flags |= RW_F_APPEND;
+	if (cfg.aggregate && RD(typed, file, f_flags) & O_DIRECT)
+		id->flags |= RW_F_DIRECT;
 	if (!RD(typed, d, d_hash.pprev) && RD(typed, d, d_parent) != d)
 		id->flags |= RW_F_DELETED;
 	id->hash = path_hash(typed, d, m);

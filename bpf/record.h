@@ -84,6 +84,8 @@ enum rw_flag {
 	RW_F_APPEND = 1 << 15,
 	/* end_ns is the end itself, and not the moment at which it was found. */
 	RW_F_END_SEEN = 1 << 16,
+	/* O_DIRECT; only where sums are asked for. */
+	RW_F_DIRECT = 1 << 17,
 };
 
 struct rw_write {

@@ -53,9 +53,11 @@ static __always_inline struct file *file_of_index(struct io_ring_ctx *ctx, s32 i
 	return (struct file *)(ptr & ~FILE_PTR_FLAGS);
 }
 
+#define FILE_FLAGS (RW_F_FILE | RW_F_DELETED | RW_F_NO_POS | RW_F_APPEND | RW_F_DIRECT)
+
 static __always_inline void set_file(struct rw_write *rec, const struct file_id *id)
 {
-	rec->flags = (rec->flags & ~(RW_F_FILE | RW_F_DELETED | RW_F_NO_POS | RW_F_APPEND)) | id->flags;
+	rec->flags = (rec->flags & ~FILE_FLAGS) | id->flags;
 	if (rec->rw_flags & RWF_APPEND)
 		rec->flags |= RW_F_APPEND;
 	rec->path_id = id->path_id;
@@ -137,6 +139,11 @@ static __always_inline void clear_end(struct rw_write *rec)
 
 static __always_inline void emit(CTX const struct rw_write *rec)
 {
+	if (cfg.aggregate) {
+		stat_add(rec);
+		count(RW_COUNT_WRITES);
+		return;
+	}
 	count(send(PASS_CTX rec, sizeof(*rec)) ? RW_COUNT_WRITES : RW_LOST_RING_FULL);
 }
 

@@ -15,4 +15,5 @@ pub mod manual;
 pub mod output;
 pub mod pipeline;
 pub mod record;
+pub mod stat;
 pub mod tracer;

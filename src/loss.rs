@@ -21,6 +21,16 @@ impl Losses {
         self.0.values().sum()
     }
 
+    /// What was added since `earlier`.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let grown = self.iter().map(|lost| {
+            let before = earlier.0.get(&lost.cause).copied().unwrap_or(0);
+            (lost.cause, lost.count.saturating_sub(before))
+        });
+        Self(grown.filter(|&(_, count)| count > 0).collect())
+    }
+
     /// Each cause with its count.
     pub fn iter(&self) -> impl Iterator<Item = EventsLost> {
         self.0.iter().map(|(&cause, &count)| EventsLost { count, cause })

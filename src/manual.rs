@@ -92,6 +92,12 @@ pub fn stream_schema() -> Value {
     schema_of::<Event>()
 }
 
+/// docs/stat.schema.json.
+#[must_use]
+pub fn stat_schema_file() -> String {
+    format!("{:#}\n", schema_of::<crate::stat::report::Report>())
+}
+
 /// A field as its schema tells it.
 struct Field {
     name: String,
@@ -287,7 +293,12 @@ mod tests {
 
     #[test]
     fn the_documents_are_current() {
-        for (file, now) in [("docs/events.md", markdown()), ("docs/events.schema.json", schema_file())] {
+        let documents = [
+            ("docs/events.md", markdown()),
+            ("docs/events.schema.json", schema_file()),
+            ("docs/stat.schema.json", stat_schema_file()),
+        ];
+        for (file, now) in documents {
             let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
             let held = std::fs::read_to_string(path).unwrap_or_default();
             assert!(held == now, "{file} is out of date: run `cargo xtask docs`");

@@ -1,5 +1,6 @@
 //! Bytes of the ring buffer to records: pure, and never trusting what the bytes say of themselves.
 
+use crate::kernel::{rw_class, rw_failure, rw_failure_key, rw_file_key, rw_row};
 use crate::kernel::{rw_path, rw_task, rw_write};
 
 /// Where the variable part of path and task records starts; `RW_DATA_OFFSET`.
@@ -19,6 +20,8 @@ pub mod flag {
     pub const DELETED: u32 = 1 << 4;
     /// Refused in preparation.
     pub const PREP_FAILED: u32 = 1 << 5;
+    /// Handed to io-wq at least once.
+    pub const PUNTED: u32 = 1 << 6;
     /// The file has no position.
     pub const NO_POS: u32 = 1 << 7;
     /// `ki_pos` is valid.
@@ -33,6 +36,8 @@ pub mod flag {
     pub const APPEND: u32 = 1 << 15;
     /// `end_ns` is the end itself, and not the moment at which it was found.
     pub const END_SEEN: u32 = 1 << 16;
+    /// The file was opened with O_DIRECT; told only where sums are asked for.
+    pub const DIRECT: u32 = 1 << 17;
 }
 
 /// How a write's end became known; `enum rw_end`.
@@ -158,15 +163,26 @@ const IN_FLIGHT: u8 = 5;
 ///
 /// # Safety
 /// All fields must be integers or arrays of them.
-unsafe trait Plain: Copy {}
+pub(crate) unsafe trait Plain: Copy {}
 // SAFETY: generated from bpf/record.h, which has only integers and arrays of integers.
 unsafe impl Plain for rw_write {}
 // SAFETY: as above.
 unsafe impl Plain for rw_path {}
 // SAFETY: as above.
 unsafe impl Plain for rw_task {}
+// SAFETY: generated from bpf/sums.h, which has only integers and arrays of integers.
+unsafe impl Plain for rw_class {}
+// SAFETY: as above.
+unsafe impl Plain for rw_row {}
+// SAFETY: as above.
+unsafe impl Plain for rw_file_key {}
+// SAFETY: as above.
+unsafe impl Plain for rw_failure_key {}
+// SAFETY: as above.
+unsafe impl Plain for rw_failure {}
 
-fn head<T: Plain>(bytes: &[u8]) -> Result<T, Malformed> {
+/// The value at the beginning of `bytes`.
+pub(crate) fn head<T: Plain>(bytes: &[u8]) -> Result<T, Malformed> {
     if bytes.len() < size_of::<T>() {
         return Err(Malformed::Short(bytes.len()));
     }

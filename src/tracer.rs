@@ -1,5 +1,6 @@
 //! The ring thread: loads, attaches, reads the ring buffer, and stops.
 
+use std::cell::RefCell;
 use std::io::{self, Read as _};
 use std::os::unix::net::UnixStream;
 use std::process::ExitStatus;
@@ -19,7 +20,7 @@ use crate::kernel::plan::Plan;
 use crate::loss::Watch;
 use crate::output::Sink;
 use crate::pipeline::{Message, Pipeline, Select, Signals, Summary};
-use crate::record::Batch;
+use crate::record::{Batch, Malformed};
 
 /// What is traced, and for how long.
 #[derive(Debug)]
@@ -45,19 +46,13 @@ pub struct Limits {
     pub command: Vec<std::ffi::OsString>,
 }
 
-/// How it ended.
+/// How a trace ended.
 #[derive(Debug)]
 pub struct Outcome {
     /// Sums.
     pub summary: Summary,
-    /// The plan that ran.
-    pub plan: Plan,
-    /// The command's status.
-    pub status: Option<ExitStatus>,
-    /// Requests that were told without what their submission knows, since the table of requests was full.
-    pub untracked: u64,
-    /// Processes of the tree that could not be followed.
-    pub unfollowed: u64,
+    /// What was followed.
+    pub followed: Followed,
 }
 
 /// Why tracing failed.
@@ -72,6 +67,12 @@ pub enum Error {
     /// The command could not be started.
     #[error("cannot run {0}: {1}")]
     Command(String, io::Error),
+    /// The maps of the kernel side are not what they should be.
+    #[error("cannot read the kernel side's sums: {0}; please report this")]
+    Sums(#[from] Malformed),
+    /// Standard output.
+    #[error("cannot write to standard output: {0}")]
+    Output(io::Error),
     /// The pipeline thread panicked.
     #[error("the pipeline thread failed: please report this")]
     Pipeline,
@@ -89,13 +90,85 @@ const CARE: Duration = Duration::from_millis(50);
 /// How long requests of a command that ended may take to end as well.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// Gets what the loop reads.
+pub trait Consumer {
+    /// A record.
+    fn record(&mut self, record: &[u8]);
+
+    /// Writes that were lost.
+    fn lost(&mut self, lost: Vec<EventsLost>);
+
+    /// The buffer was read; `idle`: nothing was there.
+    ///
+    /// # Errors
+    /// Ends the loop.
+    fn pass(&mut self, idle: bool) -> Result<(), Error>;
+
+    /// Called every 50 ms.
+    ///
+    /// # Errors
+    /// Ends the loop.
+    fn care(&mut self, session: &Session<'_>) -> Result<(), Error>;
+
+    /// After the last record and the last loss; the probes are detached.
+    ///
+    /// # Errors
+    /// What was seen cannot be told.
+    fn end(&mut self, session: &Session<'_>) -> Result<(), Error>;
+
+    /// Whether it wants no more.
+    fn enough(&self) -> bool;
+
+    /// Whether it forgot strings since the last call, and needs them anew.
+    fn forgot(&mut self) -> bool;
+}
+
+/// What is followed, and how it ended.
+#[derive(Debug)]
+pub struct Followed {
+    /// The plan that ran.
+    pub plan: Plan,
+    /// The command's status.
+    pub status: Option<ExitStatus>,
+    /// Requests that were told without what their submission knows, since the table of requests was full.
+    pub untracked: u64,
+    /// Processes of the tree that could not be followed.
+    pub unfollowed: u64,
+}
+
 /// Traces until the end that `config` names, a signal, or the end of the command.
 ///
 /// # Errors
 /// Nothing stays attached.
 pub fn run(config: Config) -> Result<Outcome, Error> {
+    let signals = Signals::default();
+    let (sender, messages) = mpsc::sync_channel(QUEUE);
+    let (spare_sender, spare) = mpsc::channel();
+    let pipeline = Pipeline::new(config.sinks, config.select, signals.clone());
+    let worker = thread::Builder::new()
+        .name("pipeline".to_owned())
+        .spawn(move || pipeline.run(&messages, &spare_sender))
+        .map_err(|e| Error::System("start a thread", e))?;
+    let mut feed = Feed { batch: Batch::default(), sender, spare, signals };
+    let followed = follow(&config.plan, &config.options, &config.limits, &mut feed);
+    drop(feed);
+    let summary = worker.join().map_err(|_| Error::Pipeline)?;
+    Ok(Outcome { summary, followed: followed? })
+}
+
+/// Loads and attaches `plan`, and feeds `consumer` until the end that `limits` name, a signal, or the end of the
+/// command.
+///
+/// # Errors
+/// Nothing stays attached.
+pub fn follow<C: Consumer>(
+    plan: &Plan,
+    options: &Options,
+    limits: &Limits,
+    consumer: &mut C,
+) -> Result<Followed, Error> {
     let mut storage = Storage::default();
-    let mut session = driver::start(&mut storage, &config.plan, &config.options)?;
+    let mut session = driver::start(&mut storage, plan, options)?;
     for complaint in session.health().iter().filter_map(ProbeHealth::complaint) {
         eprintln!("ringwatch: {complaint}");
     }
@@ -105,24 +178,9 @@ pub fn run(config: Config) -> Result<Outcome, Error> {
         );
     }
     let mut wake = Wake::new().map_err(|e| Error::System("catch signals", e))?;
-    let signals = Signals::default();
-
-    let (sender, messages) = mpsc::sync_channel(QUEUE);
-    let (spare_sender, spare) = mpsc::channel();
-    let pipeline = Pipeline::new(config.sinks, config.select, signals.clone());
-    let worker = thread::Builder::new()
-        .name("pipeline".to_owned())
-        .spawn(move || pipeline.run(&messages, &spare_sender))
-        .map_err(|e| Error::System("start a thread", e))?;
-
-    let mut feed = Feed { batch: Batch::default(), sender, spare };
-    let traced = trace(&mut session, &mut feed, &mut wake, &signals, &config.limits, config.options.buffer_size);
-    drop(feed);
-    let summary = worker.join().map_err(|_| Error::Pipeline)?;
-    let status = traced?;
+    let status = trace(&mut session, consumer, &mut wake, limits, options.buffer_size)?;
     let counters = session.counters()?;
-    Ok(Outcome {
-        summary,
+    Ok(Followed {
         plan: session.plan().clone(),
         status,
         untracked: counters.table_full,
@@ -130,16 +188,15 @@ pub fn run(config: Config) -> Result<Outcome, Error> {
     })
 }
 
-fn trace(
+fn trace<C: Consumer>(
     session: &mut Session<'_>,
-    feed: &mut Feed,
+    consumer: &mut C,
     wake: &mut Wake,
-    signals: &Signals,
     limits: &Limits,
     buffer_size: u32,
 ) -> Result<Option<ExitStatus>, Error> {
-    let feed = std::cell::RefCell::new(feed);
-    let ring = session.reader(buffer_size, |record| feed.borrow_mut().record(record))?;
+    let consumer = RefCell::new(consumer);
+    let ring = session.reader(buffer_size, |record| consumer.borrow_mut().record(record))?;
     let mut watch = Watch::default();
     let mut child = match &limits.command[..] {
         [] => {
@@ -161,9 +218,9 @@ fn trace(
         let n = ring.consume()?;
         if cared.elapsed() >= CARE {
             cared = Instant::now();
-            care(session, &feed, &mut watch, signals)?;
+            care(session, &consumer, &mut watch)?;
         }
-        if wake.told() || signals.stop.load(Ordering::Relaxed) || deadline.is_some_and(|d| Instant::now() >= d) {
+        if wake.told() || consumer.borrow().enough() || deadline.is_some_and(|d| Instant::now() >= d) {
             break;
         }
         if let Some(running) = &mut child {
@@ -172,7 +229,7 @@ fn trace(
                 break;
             }
         }
-        feed.borrow_mut().hand_on(n == 0);
+        consumer.borrow_mut().pass(n == 0)?;
         wait = if n > 0 { WAIT_BUSY } else { (wait * 2).min(WAIT_IDLE) };
         let until_end = deadline.map_or(wait, |d| d.saturating_duration_since(Instant::now()));
         wake.wait(wait.min(until_end).max(Duration::from_micros(100)));
@@ -198,32 +255,25 @@ fn trace(
     }
     let left = session.stop()?;
     while ring.consume()? > 0 {}
-    left.iter().for_each(|record| feed.borrow_mut().record(record));
-    care(session, &feed, &mut watch, signals)?;
-    feed.borrow_mut().hand_on(true);
+    left.iter().for_each(|record| consumer.borrow_mut().record(record));
+    care(session, &consumer, &mut watch)?;
+    consumer.borrow_mut().end(session)?;
     Ok(status)
 }
 
-/// Losses to the stream, pending writes to the ring, and what the pipeline asks for.
-fn care(
-    session: &mut Session<'_>,
-    feed: &std::cell::RefCell<&mut Feed>,
-    watch: &mut Watch,
-    signals: &Signals,
-) -> Result<(), Error> {
+/// Losses, pending writes to the buffer, and what the consumer asks for.
+fn care<C: Consumer>(session: &mut Session<'_>, consumer: &RefCell<&mut C>, watch: &mut Watch) -> Result<(), Error> {
     let counters = session.counters()?;
     let lost: Vec<EventsLost> = watch.since(&counters, session.missed()).collect();
+    let mut consumer = consumer.borrow_mut();
     if !lost.is_empty() {
-        let mut feed = feed.borrow_mut();
-        feed.hand_on(false);
-        for lost in lost {
-            feed.send(Message::Lost(lost));
-        }
+        consumer.lost(lost);
     }
+    consumer.care(session)?;
     if session.needs_sweep() {
         session.sweep()?;
     }
-    if signals.forget.swap(false, Ordering::Relaxed) {
+    if consumer.forgot() {
         session.forget()?;
     }
     Ok(())
@@ -235,9 +285,10 @@ struct Feed {
     batch: Batch,
     sender: SyncSender<Message>,
     spare: Receiver<Batch>,
+    signals: Signals,
 }
 
-impl Feed {
+impl Consumer for Feed {
     fn record(&mut self, record: &[u8]) {
         self.batch.push(record);
         if self.batch.size() >= BATCH {
@@ -245,6 +296,37 @@ impl Feed {
         }
     }
 
+    fn lost(&mut self, lost: Vec<EventsLost>) {
+        self.hand_on(false);
+        for lost in lost {
+            self.send(Message::Lost(lost));
+        }
+    }
+
+    fn pass(&mut self, idle: bool) -> Result<(), Error> {
+        self.hand_on(idle);
+        Ok(())
+    }
+
+    fn care(&mut self, _: &Session<'_>) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn end(&mut self, _: &Session<'_>) -> Result<(), Error> {
+        self.hand_on(true);
+        Ok(())
+    }
+
+    fn enough(&self) -> bool {
+        self.signals.stop.load(Ordering::Relaxed)
+    }
+
+    fn forgot(&mut self) -> bool {
+        self.signals.forget.swap(false, Ordering::Relaxed)
+    }
+}
+
+impl Feed {
     fn hand_on(&mut self, flush: bool) {
         if !self.batch.is_empty() {
             let next = self.spare.try_recv().unwrap_or_default();

@@ -2,6 +2,8 @@
 
 mod check;
 mod events;
+mod follow;
+mod stat;
 mod trace;
 
 use std::path::Path;
@@ -25,6 +27,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Trace(trace::Arguments),
+    Stat(stat::Arguments),
     Check(check::Arguments),
     Events(events::Arguments),
 }
@@ -84,6 +87,7 @@ fn sources(btf: Option<&Path>, forced: Option<PlanKind>) -> Result<Sources, Fail
 pub fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Trace(arguments) => trace::run(arguments),
+        Command::Stat(arguments) => stat::run(arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Events(arguments) => events::run(&arguments),
     };

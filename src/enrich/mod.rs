@@ -50,9 +50,27 @@ impl Enricher {
         }
     }
 
+    /// The path of an id.
+    #[must_use]
+    pub fn path(&self, id: u64) -> Option<&Arc<Rendered<Text>>> {
+        self.paths.get(id)
+    }
+
+    /// The thread of an id.
+    #[must_use]
+    pub fn task(&self, id: u64) -> Option<&Arc<Rendered<Process>>> {
+        self.tasks.get(id)
+    }
+
+    /// Whether the next [`Enricher::is_full`] forgets.
+    #[must_use]
+    pub fn is_filling(&self) -> bool {
+        self.paths.len() >= REMEMBER || self.tasks.len() >= REMEMBER
+    }
+
     /// Whether so much is remembered that the kernel side should send everything anew; then half is forgotten.
     pub fn is_full(&mut self) -> bool {
-        let full = self.paths.len() >= REMEMBER || self.tasks.len() >= REMEMBER;
+        let full = self.is_filling();
         if full {
             self.paths.age();
             self.tasks.age();
@@ -162,7 +180,8 @@ fn position(w: &Write, result: Option<i32>) -> Option<i64> {
     }
 }
 
-fn errno_name(errno: i32) -> &'static str {
+/// `ENOSPC`.
+pub(crate) fn errno_name(errno: i32) -> &'static str {
     use std::sync::OnceLock;
     static NAMES: OnceLock<Vec<String>> = OnceLock::new();
     let names = NAMES.get_or_init(|| (0..=133).map(|n| format!("{:?}", nix::errno::Errno::from_raw(n))).collect());

@@ -3,7 +3,7 @@
 mod json;
 mod lines;
 mod table;
-mod text;
+pub(crate) mod text;
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Write};

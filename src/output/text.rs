@@ -30,12 +30,12 @@ pub fn visible(text: &str) -> String {
 }
 
 /// Columns that `text` takes.
-pub(super) fn width(text: &str) -> usize {
+pub(crate) fn width(text: &str) -> usize {
     text.chars().map(|c| c.width().unwrap_or(0)).sum()
 }
 
 /// `text` in at most `columns`, its beginning replaced by `…`: a path tells most at its end.
-pub(super) fn fit(text: &str, columns: usize) -> String {
+pub(crate) fn fit(text: &str, columns: usize) -> String {
     if width(text) <= columns {
         return text.to_owned();
     }
@@ -52,15 +52,28 @@ pub(super) fn fit(text: &str, columns: usize) -> String {
 }
 
 /// Bytes with a binary unit, at most five columns.
-pub(super) fn bytes(n: u64) -> String {
+pub(crate) fn bytes(n: u64) -> String {
     scaled(n, 1024, &["", "K", "M", "G", "T", "P", "E"])
 }
 
 /// A time span, at most six columns.
-pub(super) fn nanoseconds(n: u64) -> String {
+pub(crate) fn nanoseconds(n: u64) -> String {
     const UNITS: [(u64, &str); 4] = [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us"), (1, "ns")];
     let (unit, name) = UNITS.into_iter().find(|(unit, _)| n >= *unit).unwrap_or((1, "ns"));
     format!("{}{name}", decimal(n, unit))
+}
+
+/// A number with commas between its thousands.
+pub(crate) fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
 }
 
 fn scaled(n: u64, base: u64, names: &[&str]) -> String {
@@ -97,6 +110,11 @@ mod tests {
         assert_eq!(fit("/a/long/path", 8), "…ng/path");
         assert_eq!(fit("/short", 8), "/short");
         assert_eq!(width(&fit("/日本日本日本", 6)), 5);
+    }
+
+    #[test]
+    fn thousands_are_grouped() {
+        assert_eq!([grouped(0), grouped(999), grouped(4096), grouped(1_234_567)], ["0", "999", "4,096", "1,234,567"]);
     }
 
     #[test]

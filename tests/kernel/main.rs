@@ -15,6 +15,7 @@ mod losses;
 mod output;
 mod plans;
 mod programs;
+mod stat;
 mod stepped;
 mod support;
 
@@ -40,6 +41,7 @@ fn main() {
     trials.extend(plans::trials(forms.as_deref().unwrap_or_default()));
     for (name, test) in [
         stepped::TESTS,
+        stat::TESTS,
         losses::TESTS,
         legacy::TESTS,
         filters::TESTS,

@@ -14,6 +14,7 @@ pub(crate) fn run() -> Result<()> {
     for (name, text) in [
         ("docs/events.md", ringwatch::manual::markdown()),
         ("docs/events.schema.json", ringwatch::manual::schema_file()),
+        ("docs/stat.schema.json", ringwatch::manual::stat_schema_file()),
         (COMPATIBILITY, compatibility),
     ] {
         fs::write(dist::root()?.join(name), text).with_context(|| format!("cannot write {name}"))?;

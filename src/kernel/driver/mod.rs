@@ -3,6 +3,7 @@
 mod log;
 mod object;
 mod reader;
+mod sums;
 
 use std::mem::MaybeUninit;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use nix::time::{ClockId, clock_gettime};
 pub use self::log::Verified;
 use self::object::{Loaded, Open};
 pub use self::reader::Reader;
+pub use self::sums::SumBytes;
 use super::health::{Capability, ProbeHealth, capabilities};
 use super::plan::{Choice, Plan};
 use super::probe::Probe;
@@ -38,6 +40,8 @@ pub struct Options {
     pub tree: bool,
     /// The kernel's type information, where it is not the kernel's own.
     pub btf: Option<PathBuf>,
+    /// Add writes to sums instead of sending them; the rows of the tables of files and of threads.
+    pub rows: Option<u32>,
     /// Keep what the verifier says of each program.
     pub statistics: bool,
 }

@@ -61,6 +61,7 @@ macro_rules! object {
                 cfg.complete_first = plan.flags.complete_first.into();
                 cfg.submit_unseen = plan.flags.submit_unseen.into();
                 cfg.preemptible = plan.flags.preemptible.into();
+                cfg.aggregate = options.rows.is_some().into();
                 cfg.tree = options.tree.into();
                 cfg.nr_pids = some(&options.pids, &mut cfg.pids);
                 cfg.nr_uids = some(&options.uids, &mut cfg.uids);
@@ -211,6 +212,14 @@ impl<'obj> Open<'obj> {
                 open.maps.events.set_max_entries(options.buffer_size)?;
             }
         });
+        if let Some(rows) = options.rows {
+            each!(Self, self, open => {
+                open.maps.stat_classes.set_max_entries(CLASSES)?;
+                open.maps.stat_files.set_max_entries(rows)?;
+                open.maps.stat_tasks.set_max_entries(rows)?;
+                open.maps.stat_failures.set_max_entries(FAILURES)?;
+            });
+        }
         let missing = || libbpf_rs::Error::from_raw_os_error(libc::ENOENT);
         match self {
             Self::Typed(open) => {
@@ -252,6 +261,21 @@ impl<'obj> Loaded<'obj> {
 
     pub(super) fn counters(&self) -> &MapMut<'obj> {
         each!(Self, self, skel => &skel.maps.counters)
+    }
+
+    /// By executor, on each CPU.
+    pub(super) fn classes(&self) -> &MapMut<'obj> {
+        each!(Self, self, skel => &skel.maps.stat_classes)
+    }
+
+    /// Tables with rows: of files, of threads, and of failures.
+    pub(super) fn tables(&self) -> [&MapMut<'obj>; 3] {
+        each!(Self, self, skel => [&skel.maps.stat_files, &skel.maps.stat_tasks, &skel.maps.stat_failures])
+    }
+
+    /// What found no room in a table.
+    pub(super) fn others(&self) -> &MapMut<'obj> {
+        each!(Self, self, skel => &skel.maps.stat_other)
     }
 
     /// The program that finds writes that ended untold. `None`: there are none on these kernels.
@@ -314,6 +338,11 @@ impl<'obj> Loaded<'obj> {
         map.update(&0u32.to_ne_bytes(), &epoch.to_ne_bytes(), MapFlags::ANY)
     }
 }
+
+/// Executors; `enum rw_executor`.
+pub(super) const CLASSES: u32 = 5;
+/// Kinds of failures that are told apart.
+const FAILURES: u32 = 1024;
 
 /// BPF_LOG_STATS: only what the verifier sums up.
 const LOG_STATISTICS: u32 = 4;

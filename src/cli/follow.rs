@@ -1,0 +1,236 @@
+//! What `trace` and `stat` have in common: which writes are followed, by which probes, and for how long.
+
+use std::ffi::OsString;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use clap::Args;
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+
+use super::{Exit, Failure, sources};
+use crate::kernel::driver::{FILTER_MAX, Options};
+use crate::kernel::facts::Facts;
+use crate::kernel::plan::{Plan, PlanKind, plan};
+use crate::loss::Losses;
+use crate::tracer::{self, Followed, Limits};
+
+#[derive(Debug, Args)]
+pub(super) struct Follow {
+    /// Stop after this time: 500ms, 10s, 5m, 1h.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(super) duration: Option<Duration>,
+
+    /// Only this process. May be given several times.
+    #[arg(short, long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) pid: Vec<u32>,
+
+    /// Only threads of this name (at most 15 bytes, as in /proc/PID/comm). May be given several times.
+    #[arg(long, value_name = "NAME", value_parser = comm)]
+    pub(super) comm: Vec<String>,
+
+    /// Only this user's processes, by number or name. May be given several times.
+    #[arg(long, value_name = "USER", value_parser = user)]
+    pub(super) uid: Vec<u32>,
+
+    /// Only files whose path matches: * and ? match also slashes. May be given several times.
+    #[arg(long, value_name = "GLOB")]
+    pub(super) path: Vec<String>,
+
+    /// Bytes of the buffer between kernel and user space, a power of two: 64K, 16M.
+    #[arg(long, value_name = "SIZE", default_value = "16M", value_parser = buffer_size)]
+    pub(super) buffer_size: u32,
+
+    /// Use this probe plan instead of the one that the kernel's facts suggest.
+    #[arg(long, value_name = "PLAN")]
+    pub(super) probes: Option<PlanKind>,
+
+    /// Take the kernel's type information (BTF) from this file, for kernels that carry none.
+    #[arg(long, value_name = "FILE")]
+    pub(super) btf: Option<PathBuf>,
+
+    /// Read kernel memory by helper calls, as on kernels whose verifier knows no typed reads.
+    #[arg(long, hide = true)]
+    pub(super) raw_reads: bool,
+
+    /// Run this command, and follow it and all processes that it starts.
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(super) command: Vec<OsString>,
+}
+
+impl Follow {
+    /// Paths that are selected; `None`: all.
+    pub(super) fn globs(&self) -> Result<Option<GlobSet>, Failure> {
+        globs(&self.path)
+    }
+
+    /// The probes.
+    pub(super) fn plan(&self) -> Result<Plan, Failure> {
+        for (what, n) in [("--pid", self.pid.len()), ("--comm", self.comm.len()), ("--uid", self.uid.len())] {
+            if n > FILTER_MAX {
+                return Err(Failure::Usage(format!("{what} can be given {FILTER_MAX} times at most, not {n} times")));
+            }
+        }
+        let sources = sources(self.btf.as_deref(), self.probes)?;
+        let mut plan = plan(&Facts::collect(&sources), self.probes)?;
+        if self.raw_reads {
+            plan = plan.raw("asked for");
+        }
+        if !self.command.is_empty() {
+            plan.follow_tree();
+        }
+        Ok(plan)
+    }
+
+    /// What the kernel side is told, and what ends it.
+    pub(super) fn split(self) -> (Options, Limits) {
+        let options = Options {
+            buffer_size: self.buffer_size,
+            pids: self.pid,
+            uids: self.uid,
+            comms: self.comm,
+            tree: !self.command.is_empty(),
+            btf: self.btf,
+            ..Options::default()
+        };
+        (options, Limits { duration: self.duration, command: self.command })
+    }
+}
+
+/// The outcome, or the status of a command that cannot be run: as a shell has it.
+pub(super) fn started<T>(outcome: Result<T, tracer::Error>) -> Result<Result<T, Exit>, Failure> {
+    match outcome {
+        Ok(outcome) => Ok(Ok(outcome)),
+        Err(error @ tracer::Error::Command(..)) => {
+            let missing = matches!(&error, tracer::Error::Command(_, e) if e.kind() == std::io::ErrorKind::NotFound);
+            eprintln!("ringwatch: {error}");
+            Ok(Err(Exit::Command(if missing { 127 } else { 126 })))
+        }
+        Err(other) => Err(other.into()),
+    }
+}
+
+/// The summary at the end: what was told, and what was not.
+pub(super) fn summarize(told: &str, losses: &Losses, followed: &Followed) {
+    let lost = match losses.total() {
+        0 => "none lost".to_owned(),
+        n => format!("{n} lost"),
+    };
+    eprintln!("ringwatch: {told}, {lost} (plan: {})", followed.plan.kind);
+    for lost in losses.iter() {
+        eprintln!("ringwatch: lost {}: {}", lost.count, lost.cause.explain());
+    }
+    if followed.untracked > 0 {
+        eprintln!(
+            "ringwatch: {} requests were told without their submission: the kernel side had no room to follow them",
+            followed.untracked
+        );
+    }
+    if followed.unfollowed > 0 {
+        eprintln!(
+            "ringwatch: {} processes of the command were not followed: more than 65536 at once",
+            followed.unfollowed
+        );
+    }
+}
+
+/// The command's status is ringwatch's.
+pub(super) fn exit(followed: &Followed) -> Exit {
+    followed.status.map_or(Exit::Success, exit_of)
+}
+
+fn exit_of(status: ExitStatus) -> Exit {
+    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+    Exit::Command(u8::try_from(code).unwrap_or(1))
+}
+
+fn globs(patterns: &[String]) -> Result<Option<GlobSet>, Failure> {
+    if patterns.is_empty() {
+        return Ok(None);
+    }
+    let mut set = GlobSetBuilder::new();
+    for pattern in patterns {
+        let glob = GlobBuilder::new(pattern)
+            .backslash_escape(true)
+            .build()
+            .map_err(|e| Failure::Usage(format!("--path {pattern}: {}", e.kind())))?;
+        set.add(glob);
+    }
+    Ok(Some(set.build().map_err(|e| Failure::Usage(format!("--path: {e}")))?))
+}
+
+/// A number with a unit; without one, seconds.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("`{text}` is no time: write 500ms, 10s, 5m or 1h");
+    let at = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(at);
+    let number: f64 = number.parse().map_err(|_| wrong())?;
+    let scale = match unit {
+        "ms" => 1e-3,
+        "" | "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(wrong()),
+    };
+    Duration::try_from_secs_f64(number * scale).map_err(|_| wrong())
+}
+
+/// A power of two between a page and 1 GiB.
+fn buffer_size(text: &str) -> Result<u32, String> {
+    let wrong = || format!("`{text}` is no buffer size: give a power of two from 4K to 1G, such as 16M");
+    let at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(at);
+    let number: u32 = number.parse().map_err(|_| wrong())?;
+    let shift = match unit.trim_end_matches("iB").trim_end_matches('B') {
+        "" => 0,
+        "k" | "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        _ => return Err(wrong()),
+    };
+    let size = number.checked_mul(1 << shift).ok_or_else(wrong)?;
+    if size.is_power_of_two() && (4096..=1 << 30).contains(&size) { Ok(size) } else { Err(wrong()) }
+}
+
+fn comm(text: &str) -> Result<String, String> {
+    match text.len() {
+        1..=15 => Ok(text.to_owned()),
+        n => Err(format!("a thread's name has 1 to 15 bytes, not {n}")),
+    }
+}
+
+fn user(text: &str) -> Result<u32, String> {
+    if let Ok(uid) = text.parse() {
+        return Ok(uid);
+    }
+    match nix::unistd::User::from_name(text) {
+        Ok(Some(user)) => Ok(user.uid.as_raw()),
+        _ => Err(format!("there is no user `{text}`")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("1.5"), Ok(Duration::from_millis(1500)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        for wrong in ["", "x", "-1s", "5d", "1e400h"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn buffers_are_powers_of_two() {
+        assert_eq!(buffer_size("16M"), Ok(16 << 20));
+        assert_eq!(buffer_size("4096"), Ok(4096));
+        assert_eq!(buffer_size("64KiB"), Ok(65536));
+        for wrong in ["0", "3M", "2K", "2G", "16X", "99999999999"] {
+            assert!(buffer_size(wrong).is_err(), "{wrong}");
+        }
+    }
+}

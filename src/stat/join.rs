@@ -1,0 +1,73 @@
+//! Rows of the kernel side's tables to rows of a report: ids to names, and one row for each name.
+
+use std::collections::BTreeMap;
+
+use globset::GlobSet;
+
+use super::model::{self, Sums};
+use super::report::{ByProcess, Failures, File, FileKind, Names, Row};
+use crate::enrich::errno_name;
+use crate::event::Process;
+
+/// 0 stands for all that have no name.
+pub(super) fn error_name(errno: u32) -> String {
+    if errno == 0 { "UNKNOWN" } else { errno_name(errno.cast_signed()) }.to_owned()
+}
+
+/// Renamed and replaced files have several ids: one row for each path and way of opening it. And the sum of all.
+pub(super) fn files(sums: &Sums, names: &Names, paths: Option<&GlobSet>) -> (Vec<File>, model::Row) {
+    let mut merged: BTreeMap<_, model::Row> = BTreeMap::new();
+    let mut all = model::Row::default();
+    for (key, row) in &sums.files {
+        let path = names.paths.get(&key.path_id);
+        if paths.is_some_and(|globs| !path.is_some_and(|p| globs.is_match(&p.text))) {
+            continue;
+        }
+        all.merge(row);
+        let path = path.map(|p| (p.text.clone(), p.bytes.clone()));
+        merged.entry((path, FileKind::of(key), key.direct)).or_default().merge(row);
+    }
+    let file = |((path, kind, direct), row): ((Option<(String, Option<String>)>, _, _), _)| {
+        let (path, path_bytes) = path.map_or((None, None), |(text, bytes)| (Some(text), bytes));
+        File { path, path_bytes, kind, direct, row: Row::from(&row) }
+    };
+    let mut files: Vec<_> = merged.into_iter().map(file).collect();
+    files.sort_by_key(|f| std::cmp::Reverse(f.row.bytes));
+    (files, all)
+}
+
+/// Threads of one process and one name are one row.
+pub(super) fn processes(sums: &Sums, names: &Names) -> Vec<ByProcess> {
+    let mut merged: BTreeMap<(u32, String), (Option<&Process>, model::Row)> = BTreeMap::new();
+    for (id, row) in &sums.tasks {
+        let process = names.tasks.get(id).map(|p| &***p);
+        let key = process.map_or_else(Default::default, |p| (p.host_pid, p.name.clone()));
+        let held = merged.entry(key).or_insert_with(|| (process, model::Row::default()));
+        held.1.merge(row);
+    }
+    let process = |((host_pid, name), (process, row)): ((u32, String), (Option<&Process>, model::Row))| ByProcess {
+        host_pid,
+        name,
+        uid: process.map_or(0, |p| p.uid),
+        executable: process.and_then(|p| p.executable.clone()),
+        row: Row::from(&row),
+    };
+    let mut processes: Vec<_> = merged.into_iter().map(process).collect();
+    processes.sort_by_key(|p| std::cmp::Reverse(p.row.bytes));
+    processes
+}
+
+pub(super) fn failures(sums: &Sums, names: &Names) -> Vec<Failures> {
+    let mut merged: BTreeMap<(u32, String, u32), (u64, u64)> = BTreeMap::new();
+    for (&(id, error), failure) in &sums.failures {
+        let (pid, name) = names.tasks.get(&id).map_or_else(Default::default, |p| (p.host_pid, p.name.clone()));
+        let held = merged.entry((pid, name, error)).or_default();
+        held.0 += failure.count;
+        held.1 += failure.later;
+    }
+    let failure =
+        |((host_pid, name, error), (count, later))| Failures { host_pid, name, error: error_name(error), count, later };
+    let mut failures: Vec<_> = merged.into_iter().map(failure).collect();
+    failures.sort_by_key(|f| std::cmp::Reverse(f.count));
+    failures
+}

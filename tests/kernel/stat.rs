@@ -1,0 +1,200 @@
+//! Sums of `ringwatch stat`: what the events of the same writes sum up to, exactly.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use crate::support::{Test, Tracer, command, directory, json_lines, named, ringwatch, workload};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("stat_sums_up_what_the_events_of_the_corpus_tell", corpus),
+    ("stat_sums_up_what_the_events_of_a_burst_tell", bursts),
+];
+
+/// `ringwatch stat` and `ringwatch trace` of the threads of one name, which start when both are ready: the last report,
+/// and the events.
+fn both(workload_arguments: &[&str], more: &[&str], directory: &Path) -> Result<(Value, Vec<Value>)> {
+    let (events, sums) = (directory.join("events"), directory.join("sums"));
+    let name = format!("stat-{}", std::process::id());
+    let program = directory.join(&name);
+    fs::copy(workload(), &program)?;
+    let tracer = Tracer::start(&["-o", &format!("json:{}", events.display()), "--comm", &name])?;
+    let mut stat = Command::new(ringwatch());
+    stat.args(["stat", "--json", "--comm", &name]).args(more).stdout(File::create(&sums)?);
+    let stat = Tracer::spawn(&mut stat)?;
+    // The workload's own opinion of itself is not asked for.
+    Command::new(&program).args(workload_arguments).stdout(Stdio::null()).stderr(Stdio::null()).status()?;
+    for tracer in [stat, tracer] {
+        let ended = tracer.stop()?;
+        ended.expect_success()?;
+        ensure!(ended.stderr.contains(", none lost"), "{}", ended.stderr);
+    }
+    let report = json_lines(&sums)?.pop().context("no report")?;
+    let events = json_lines(&events)?;
+    ensure!(named(&events, "io_write").len() == events.len(), "events were lost");
+    Ok((report, events))
+}
+
+/// Sums over events, or what a row of the report has of the same names.
+type Sums = BTreeMap<&'static str, u64>;
+
+const NAMES: [&str; 8] = ["writes", "bytes", "failed", "unknown", "short", "tiny", "overflows", "timed"];
+
+fn sums<'a>(events: impl IntoIterator<Item = &'a Value>) -> Sums {
+    let mut sums: Sums = NAMES.iter().map(|&name| (name, 0)).collect();
+    for event in events {
+        let data = &event["data"];
+        let (len, result) = (data["len"].as_u64().unwrap_or(0), data["result"].as_i64());
+        let written = result.and_then(|r| u64::try_from(r).ok());
+        let mut add = |name: &'static str, n: u64| *sums.entry(name).or_default() += n;
+        add("writes", 1);
+        add("bytes", written.unwrap_or(0));
+        add("failed", result.is_some_and(|r| r < 0).into());
+        add("unknown", result.is_none().into());
+        add("short", written.is_some_and(|w| w < len).into());
+        add("tiny", (len < 512).into());
+        add("overflows", (data["completion"] == "overflow").into());
+        add("timed", data["latency_ns"].is_u64().into());
+    }
+    sums
+}
+
+fn row(row: &Value) -> Sums {
+    NAMES.iter().map(|&name| (name, row[name].as_u64().unwrap_or(u64::MAX))).collect()
+}
+
+fn merge(into: &mut Sums, other: &Sums) {
+    other.iter().for_each(|(name, n)| *into.entry(name).or_default() += n);
+}
+
+/// The events by what `key` says of each.
+fn by<'a>(events: &'a [Value], key: impl Fn(&Value) -> String) -> BTreeMap<String, Vec<&'a Value>> {
+    let mut groups: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    events.iter().for_each(|event| groups.entry(key(event)).or_default().push(event));
+    groups
+}
+
+/// The rows of a list, those of one key together.
+fn rows(list: &Value, key: impl Fn(&Value) -> String) -> BTreeMap<String, Sums> {
+    let mut rows = BTreeMap::new();
+    list.as_array().into_iter().flatten().for_each(|r| merge(rows.entry(key(r)).or_default(), &row(r)));
+    rows
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+/// Every sum of the report against the events.
+fn compare(report: &Value, events: &[Value]) -> Result<()> {
+    let all = sums(events);
+    for name in ["writes", "bytes", "failed", "unknown", "short"] {
+        ensure!(report["totals"][name] == all[name], "{name}: {} of {all:?}", report["totals"]);
+    }
+    let asked: u64 = events.iter().filter_map(|e| e["data"]["len"].as_u64()).sum();
+    ensure!(report["totals"]["asked"] == asked, "{asked} bytes asked for: {}", report["totals"]);
+    ensure!(report["latency_ns"]["count"] == all["timed"], "{}: {all:?}", report["latency_ns"]);
+    ensure!(report["size"]["count"] == all["writes"] && report["size"]["sum"] == asked, "{}", report["size"]);
+
+    let errors: BTreeMap<_, _> =
+        list(&report["errors"]).iter().map(|e| (text(&e["error"]), e["count"].as_u64())).collect();
+    let failed: Vec<_> = events.iter().filter(|e| e["data"]["error"].is_string()).cloned().collect();
+    let wanted: BTreeMap<_, _> =
+        by(&failed, |e| text(&e["data"]["error"])).into_iter().map(|(k, v)| (k, Some(v.len() as u64))).collect();
+    ensure!(errors == wanted, "errors {errors:?}, not {wanted:?}");
+
+    for (completion, of) in by(events, |e| text(&e["data"]["completion"])) {
+        ensure!(report["completions"][&completion] == of.len(), "{} {completion}: {}", of.len(), report["completions"]);
+    }
+    let executors = by(events, |e| text(&e["data"]["executor"]));
+    ensure!(list(&report["executors"]).len() == executors.len(), "{}", report["executors"]);
+    for executor in list(&report["executors"]) {
+        let wanted = sums(executors.get(&text(&executor["executor"])).into_iter().flatten().copied());
+        for name in ["writes", "bytes", "failed", "short"] {
+            ensure!(executor[name] == wanted[name], "{name} of {wanted:?}: {executor}");
+        }
+        ensure!(executor["latency_ns"]["count"] == wanted["timed"], "{wanted:?}: {executor}");
+        ensure!(executor["size"]["count"] == wanted["writes"], "{wanted:?}: {executor}");
+    }
+
+    let named: BTreeMap<_, _> =
+        by(events, |e| text(&e["data"]["path"])).into_iter().map(|(k, v)| (k, sums(v))).collect();
+    ensure!(report["files_other"]["writes"] == 0, "{}", report["files_other"]);
+    same(&rows(&report["files"], |f| text(&f["path"])), &named)?;
+    let key = |p: &Value| format!("{} {}", p["host_pid"], p["name"]);
+    let named: BTreeMap<_, _> = by(events, |e| key(&e["process"])).into_iter().map(|(k, v)| (k, sums(v))).collect();
+    same(&rows(&report["processes"], key), &named)?;
+
+    // Buckets, and the percentiles that follow from them.
+    let sizes: Vec<u64> = events.iter().filter_map(|e| e["data"]["len"].as_u64()).collect();
+    for bucket in list(&report["size"]["buckets"]) {
+        let (from, to) = (bucket["from"].as_u64().unwrap_or(0), bucket["to"].as_u64().unwrap_or(0));
+        let wanted = sizes.iter().filter(|&&n| from <= n && n <= to).count();
+        ensure!(bucket["count"] == wanted, "{wanted} writes: {bucket}");
+    }
+    percentiles(&report["size"], sizes, 0)?;
+    // Both measured for themselves.
+    const APART_NS: u64 = 3_000;
+    percentiles(
+        &report["latency_ns"],
+        events.iter().filter_map(|e| e["data"]["latency_ns"].as_u64()).collect(),
+        APART_NS,
+    )
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or("-").to_owned()
+}
+
+fn same(rows: &BTreeMap<String, Sums>, wanted: &BTreeMap<String, Sums>) -> Result<()> {
+    for (key, sums) in wanted {
+        ensure!(rows.get(key) == Some(sums), "{key}: {:?} instead of {sums:?}", rows.get(key));
+    }
+    ensure!(rows.len() == wanted.len(), "{} rows instead of {}", rows.len(), wanted.len());
+    Ok(())
+}
+
+fn percentiles(told: &Value, mut values: Vec<u64>, apart: u64) -> Result<()> {
+    values.sort_unstable();
+    ensure!(!values.is_empty(), "there are no values");
+    for (name, percent) in [("p50", 50), ("p90", 90), ("p99", 99), ("max", 100)] {
+        let exact = values[(values.len() * percent).div_ceil(100) - 1];
+        let told = told[name].as_u64().unwrap_or(0);
+        ensure!(told.abs_diff(exact) <= exact * 3 / 100 + apart, "{name}: {told} instead of {exact}");
+    }
+    Ok(())
+}
+
+fn corpus() -> Result<()> {
+    let directory = directory()?;
+    let (truth, work) = (directory.path().join("truth"), directory.path().join("work"));
+    let arguments = ["run", "--truth", &truth.to_string_lossy(), "--dir", &work.to_string_lossy()].map(str::to_owned);
+    let (report, events) = both(&arguments.each_ref().map(String::as_str), &[], directory.path())?;
+    ensure!(events.len() > 6000, "{} events", events.len());
+    compare(&report, &events)?;
+    let schema: Value = serde_json::from_str(&command(ringwatch(), &["stat", "--schema"])?)?;
+    let validator = jsonschema::validator_for(&schema)?;
+    if let Err(error) = validator.validate(&report) {
+        anyhow::bail!("{error}: {report}");
+    }
+    Ok(())
+}
+
+fn bursts() -> Result<()> {
+    let directory = directory()?;
+    let file = directory.path().join("file").to_string_lossy().into_owned();
+    for arguments in [
+        &["burst", "--writes", "20000", "--rings", "3"][..],
+        &["burst", "--writes", "5000", "--size", "3000", "--file", &file],
+        &["burst", "--writes", "5000", "--sqpoll"],
+        &["burst", "--writes", "500", "--file", "/dev/full"],
+    ] {
+        let (report, events) = both(arguments, &[], directory.path())?;
+        compare(&report, &events).with_context(|| arguments.join(" "))?;
+    }
+    Ok(())
+}
