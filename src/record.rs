@@ -256,7 +256,7 @@ pub(crate) fn in_flight(bytes: &[u8], now: u64) -> Option<Vec<u8>> {
     Some(bytes_of(&raw))
 }
 
-fn bytes_of<T: Plain>(value: &T) -> Vec<u8> {
+pub(crate) fn bytes_of<T: Plain>(value: &T) -> Vec<u8> {
     // SAFETY: a Plain type has no padding, so all of its bytes are initialised.
     unsafe { std::slice::from_raw_parts(std::ptr::from_ref(value).cast::<u8>(), size_of::<T>()) }.to_vec()
 }

@@ -113,7 +113,7 @@ impl<const BITS: u32> Histogram<BITS> {
         for bucket in self.buckets() {
             let (from, to) = octave(bucket.from);
             while let Some(last) = octaves.last()
-                && last.to + 1 < from
+                && last.to.saturating_add(1) < from
             {
                 let (from, to) = octave(last.to + 1);
                 octaves.push(Range { from, to, count: 0 });

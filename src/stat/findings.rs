@@ -233,3 +233,121 @@ fn poller(poller: &Poller) -> Option<Finding> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::model::{Class, FileKey, Row, Sums};
+    use super::super::report::{Covered, Names, Span};
+    use super::*;
+    use crate::event::{Rendered, Text, Timestamp};
+
+    /// A report of one regular file.
+    fn one(row: Row, direct: bool) -> Report {
+        let mut sums = Sums::default();
+        sums.files.insert(FileKey { path_id: 1, kind: 0o100_000, direct }, row);
+        whole(&sums, vec![])
+    }
+
+    fn whole(sums: &Sums, pollers: Vec<Poller>) -> Report {
+        let mut names = Names::default();
+        names.paths.insert(1, Rendered::new(Text::new(b"/data/x", false)).into());
+        let (timestamp, span) = (Timestamp(0), Span::Total);
+        Report::new(sums, &names, Covered { timestamp, span, seconds: 1.0, paths: None, pollers, losses: vec![] })
+    }
+
+    fn kinds(report: &Report) -> Vec<Kind> {
+        report.findings.iter().map(|f| f.kind).collect()
+    }
+
+    fn punted(writes: u64, punted: u64) -> Row {
+        let (latency_ns, punted_ns) = (punted * 41_000 + (writes - punted) * 3_000, punted * 41_000);
+        Row { writes, bytes: writes * 4096, latency_ns, punted, punted_ns, ..Row::default() }
+    }
+
+    #[test]
+    fn nothing_is_said_without_cause() {
+        assert!(kinds(&whole(&Sums::default(), vec![])).is_empty());
+        // Few writes, few of them punted or tiny.
+        assert!(kinds(&one(punted(63, 63), false)).is_empty());
+        assert!(kinds(&one(punted(4096, 2047), false)).is_empty());
+        assert!(kinds(&one(Row { writes: 1000, tiny: 899, ..Row::default() }, false)).is_empty());
+        assert!(kinds(&one(Row { writes: 200, tiny: 200, ..Row::default() }, false)).is_empty());
+        // Not a file that is stored.
+        let mut sums = Sums::default();
+        let row = Row { tiny: 4096, ..punted(4096, 4096) };
+        sums.files.insert(FileKey { path_id: 1, kind: 0o010_000, direct: false }, row);
+        assert!(kinds(&whole(&sums, vec![])).is_empty());
+    }
+
+    #[test]
+    fn punted_buffered_writes() {
+        let report = one(punted(4096, 3810), false);
+        let start =
+            "93 % of 4,096 buffered writes to /data/x were punted to io-wq (mean 41us against mean 3.0us inline)";
+        assert!(report.findings[0].text.starts_with(start), "{:?}", report.findings);
+        assert_eq!((report.findings[0].count, report.findings[0].of), (3810, 4096));
+        assert_eq!(kinds(&one(punted(4096, 3810), true)), [Kind::PuntedDirect]);
+    }
+
+    #[test]
+    fn medians_where_the_executors_are_of_one_file() {
+        let mut sums = Sums::default();
+        sums.files.insert(FileKey { path_id: 1, kind: 0o100_000, direct: false }, punted(100, 90));
+        for (class, n, ns) in [(1, 90, 20_000), (0, 10, 2_100)] {
+            sums.classes[class].ends[0] = n;
+            (0..n).for_each(|_| sums.classes[class].latency.add(ns));
+        }
+        let text = &whole(&sums, vec![]).findings[0].text;
+        assert!(text.contains("(median 20us against median 2.0us inline)"), "{text}");
+        // Another file's writes are among them.
+        sums.classes[1].ends[0] = 1000;
+        assert!(whole(&sums, vec![]).findings[0].text.contains("(mean 41us against median"));
+    }
+
+    #[test]
+    fn tiny_and_short_writes() {
+        let report = one(Row { writes: 1000, tiny: 980, bytes: 64_000, short: 3, ..Row::default() }, false);
+        assert_eq!(kinds(&report), [Kind::Tiny, Kind::Short]);
+        assert!(
+            report.findings[0].text.starts_with("98 % of 1,000 writes to /data/x had fewer than 512 bytes (mean 64)")
+        );
+        assert!(report.findings[1].text.starts_with("3 of 1,000 writes to /data/x were short"));
+    }
+
+    #[test]
+    fn an_overflowing_cq() {
+        let mut sums = Sums::default();
+        sums.classes[0] = Class { ends: [5, 2, 0, 0, 0, 0], ..Class::default() };
+        let report = whole(&sums, vec![]);
+        assert_eq!(kinds(&report), [Kind::CqOverflow]);
+        assert!(report.findings[0].text.starts_with("2 of 7 completions found the CQ ring full"));
+    }
+
+    #[test]
+    fn errors_in_spite_of_which_the_program_goes_on() {
+        use super::super::model::Failure;
+        let said = |error, count, later| {
+            let mut sums = Sums::default();
+            sums.failures.insert((1, error), Failure { count, first_ns: 1, later });
+            kinds(&whole(&sums, vec![]))
+        };
+        assert_eq!(said(28, 500, 400), [Kind::IgnoredErrors]);
+        // All were submitted before the first had failed; it is tried again on purpose.
+        assert!(said(28, 500, 15).is_empty());
+        assert!(said(11, 500, 400).is_empty());
+    }
+
+    #[test]
+    fn polling_threads() {
+        let said = |seconds: u64, cpu: u64, work: Option<u64>| {
+            let ns = |percent: u64| seconds * 10_000_000 * percent;
+            let (watched_ns, cpu_ns, work_ns) = (ns(100), ns(cpu), work.map(ns));
+            let poller = Poller { host_pid: 1, host_tid: 2, watched_ns, cpu_ns, work_ns, writes: 0 };
+            kinds(&whole(&Sums::default(), vec![poller]))
+        };
+        assert_eq!(said(1, 98, Some(2)), [Kind::SqpollIdle]);
+        assert_eq!(said(1, 98, None), [Kind::SqpollIdle]);
+        assert_eq!(said(1, 99, Some(95)), [Kind::SqpollSaturated]);
+        assert!(said(1, 98, Some(60)).is_empty() && said(1, 5, Some(1)).is_empty() && said(0, 0, None).is_empty());
+    }
+}

@@ -379,3 +379,63 @@ impl From<rw_class> for Class {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::rw_write;
+    use crate::record::{Record, bytes_of, decode};
+
+    fn write(of: rw_write) -> Write {
+        let bytes = bytes_of(&rw_write { r#type: 1, ..of });
+        let Ok(Record::Write(write)) = decode(&bytes) else { panic!("not a write") };
+        write
+    }
+
+    #[test]
+    fn writes_add_up() {
+        let mut sums = Sums::default();
+        let seen = flag::SUBMIT | flag::END_SEEN | flag::FILE;
+        let ok = rw_write {
+            flags: seen,
+            submit_ns: 10,
+            end_ns: 50,
+            path_id: 7,
+            task_id: 3,
+            mode: 0o100_644,
+            len: 600,
+            result: 600,
+            ..rw_write::default()
+        };
+        sums.add(&write(ok));
+        sums.add(&write(rw_write { result: 100, flags: seen | flag::PUNTED | flag::DIRECT, executor: 1, ..ok }));
+        sums.add(&write(rw_write { result: -28, ..ok }));
+        sums.add(&write(rw_write { result: -28, submit_ns: 60, end_ns: 70, ..ok }));
+        sums.add(&write(rw_write { result: -1000, ..ok }));
+        sums.add(&write(rw_write { end: 5, len: 4, flags: flag::SUBMIT, ..ok }));
+        let [inline, punted, ..] = &sums.classes;
+        assert_eq!((inline.bytes, inline.asked, inline.ends), (600, 2404, [4, 0, 0, 0, 0, 1]));
+        assert_eq!((inline.errors.0[28], inline.errors.0[0], inline.latency.count()), (2, 1, 4));
+        assert_eq!((punted.bytes, punted.short, punted.punted), (100, 1, 1));
+        assert_eq!(sums.files.len(), 3);
+        let task = sums.tasks[&3];
+        assert_eq!((task.writes, task.failed, task.unknown, task.untimed, task.tiny), (6, 3, 1, 1, 1));
+        assert_eq!(sums.failures[&(3, 28)], Failure { count: 2, first_ns: 50, later: 1 });
+    }
+
+    #[test]
+    fn what_came_since_is_the_difference() {
+        let mut sums = Sums::default();
+        let one = rw_write { task_id: 1, len: 5, result: 5, ..rw_write::default() };
+        sums.add(&write(one));
+        let earlier = sums.clone();
+        sums.add(&write(rw_write { task_id: 2, result: -5, ..one }));
+        let since = sums.since(&earlier);
+        assert_eq!(since.tasks.keys().copied().collect::<Vec<_>>(), [2]);
+        assert_eq!((since.classes[0].writes(), since.classes[0].bytes), (1, 0));
+        let mut both = earlier;
+        both.merge(&since);
+        assert_eq!((both.tasks, both.files), (sums.tasks, sums.files));
+        assert_eq!(both.classes[0].errors, sums.classes[0].errors);
+    }
+}

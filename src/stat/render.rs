@@ -100,7 +100,7 @@ fn executors(out: &mut String, report: &Report) {
     let Some(executors) = report.executors.as_ref().filter(|e| !e.is_empty()) else { return };
     let _ = writeln!(
         out,
-        "\n{:<16} {:>14} {:>8} {:>7} {:>8} {:>8} {:>8} {:>8}",
+        "\n{:<14} {:>12} {:>8} {:>5} {:>7} {:>7} {:>7} {:>7}",
         "carried out by", "writes", "share", "bytes", "p50", "p90", "p99", "max"
     );
     for e in executors {
@@ -114,7 +114,7 @@ fn executors(out: &mut String, report: &Report) {
         let latency = |ns: Option<u64>| ns.map_or_else(|| "-".to_owned(), nanoseconds);
         let _ = writeln!(
             out,
-            "{name:<16} {:>14} {:>8} {:>7} {:>8} {:>8} {:>8} {:>8}",
+            "{name:<14} {:>12} {:>8} {:>5} {:>7} {:>7} {:>7} {:>7}",
             grouped(e.writes),
             percent(e.writes, report.totals.writes),
             bytes(e.bytes),
@@ -135,7 +135,7 @@ fn histogram(out: &mut String, title: &str, distribution: &Distribution, unit: f
     let most = octaves.iter().map(|o| o.count).max().unwrap_or(0);
     let room = BAR.min(layout.width() - 32);
     for &Range { from, to, count } in octaves {
-        let range = if from == to { unit(from) } else { format!("{}..{}", unit(from), unit(to)) };
+        let range = format!("{}..{}", unit(from), unit(to.saturating_add(1)));
         let bar = "#".repeat((count as f64 * room as f64 / most.max(1) as f64).ceil() as usize);
         let line = format!("{range:<16} {:>14} {bar}", grouped(count));
         out.push_str(line.trim_end());
@@ -154,13 +154,13 @@ fn rows(out: &mut String, title: &str, all: Vec<(&Row, String)>, beyond: &Row, l
     let shown = |i: usize| i < layout.top || by_time.contains(&i);
     let _ = writeln!(
         out,
-        "\n{:>14} {:>6} {:>7} {:>7} {:>14} {:>10}  {title}",
+        "\n{:>11} {:>5} {:>6} {:>6} {:>9} {:>8}  {title}",
         "writes", "bytes", "time", "mean", "punted", "failed"
     );
     let mut row = |row: &Row, name: &str| {
         let mean = row.latency_ns.checked_div(row.timed).map_or_else(|| "-".to_owned(), nanoseconds);
         let line = format!(
-            "{:>14} {:>6} {:>7} {mean:>7} {:>14} {:>10}  ",
+            "{:>11} {:>5} {:>6} {mean:>6} {:>9} {:>8}  ",
             grouped(row.writes),
             bytes(row.bytes),
             nanoseconds(row.latency_ns),
@@ -172,20 +172,21 @@ fn rows(out: &mut String, title: &str, all: Vec<(&Row, String)>, beyond: &Row, l
         out.push_str(&fit(name, room));
         out.push('\n');
     };
-    let (mut rest, mut left) = (Row::default(), 0u64);
+    let hidden = all.iter().enumerate().filter(|&(i, _)| !shown(i)).count();
+    let mut rest = Row::default();
     for (i, (sums, name)) in all.iter().enumerate() {
-        if shown(i) {
+        // A sum of one would take as much room.
+        if hidden == 1 || shown(i) {
             row(sums, name);
         } else {
-            left += 1;
             add(&mut rest, sums);
         }
     }
-    if left > 0 {
-        row(&rest, &format!("{} other {title}", grouped(left)));
+    if hidden > 1 {
+        row(&rest, &format!("{} other {title}", grouped(hidden as u64)));
     }
     if beyond.writes > 0 {
-        row(beyond, &format!("(other: the table of {title} was full, see --rows)"));
+        row(beyond, "(others: table full, see --rows)");
     }
 }
 
@@ -212,4 +213,55 @@ fn paragraph(out: &mut String, text: &str, columns: usize) {
     }
     out.push_str(line.trim_end());
     out.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::model::{FileKey, Row, Sums};
+    use super::super::report::{Covered, Names};
+    use super::*;
+    use crate::event::{EventsLost, LossCause, Rendered, Text, Timestamp};
+
+    fn report() -> Report {
+        let mut sums = Sums::default();
+        let mut names = Names::default();
+        for id in 1..=9u64 {
+            let row = Row { writes: 1, bytes: id * 1000, latency_ns: 10_000 / id, ..Row::default() };
+            sums.files.insert(FileKey { path_id: id, kind: 0o100_000, direct: id == 9 }, row);
+            let path = format!("/a\x1b[31m/{id}");
+            names.paths.insert(id, Rendered::new(Text::new(path.as_bytes(), false)).into());
+            sums.classes[0].latency.add(10_000 / id);
+            sums.classes[0].sizes.add(id * 1000);
+            sums.classes[0].ends[0] += 1;
+        }
+        sums.other_files = Row { writes: 7, ..Row::default() };
+        let covered = Covered {
+            timestamp: Timestamp(0),
+            span: Span::Total,
+            seconds: 2.0,
+            paths: None,
+            pollers: vec![],
+            losses: vec![EventsLost { count: 3, cause: LossCause::RingFull }],
+        };
+        Report::new(&sums, &names, covered)
+    }
+
+    #[test]
+    fn no_file_name_commands_the_terminal_and_no_line_is_too_long() {
+        let text = text(&report(), Layout { width: Some(80), top: 2 });
+        assert!(!text.contains('\x1b') && text.contains("/a\\u{1b}[31m/9"), "{text}");
+        let long = text.lines().filter(|l| width(l) > 80 && !l.contains("none of these sums")).collect::<Vec<_>>();
+        assert!(long.is_empty(), "{long:?}");
+    }
+
+    #[test]
+    fn the_most_bytes_and_the_most_time_are_shown_and_the_rest_is_summed_up() {
+        let text = text(&report(), Layout { width: None, top: 2 });
+        for shown in ["/9 (O_DIRECT)", "/8", "/2", "/1"] {
+            assert!(text.contains(shown), "{shown}: {text}");
+        }
+        assert!(!text.contains("31m/5"), "{text}");
+        assert!(text.contains("  5 other files") || text.contains(" 5 other files"), "{text}");
+        assert!(text.contains("table full, see --rows)") && text.contains("3 writes are in none"), "{text}");
+    }
 }

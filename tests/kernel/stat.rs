@@ -13,6 +13,11 @@ use crate::support::{Test, Tracer, command, directory, json_lines, named, ringwa
 pub(crate) const TESTS: &[Test] = &[
     ("stat_sums_up_what_the_events_of_the_corpus_tell", corpus),
     ("stat_sums_up_what_the_events_of_a_burst_tell", bursts),
+    ("stat_of_a_command_finds_punted_buffered_writes", fio),
+    ("stat_sums_up_what_its_tables_have_no_room_for", full_tables),
+    ("stat_tells_of_intervals_and_their_total", intervals),
+    ("stat_by_path_sums_up_the_files_that_match", by_path),
+    ("stat_finds_errors_that_are_ignored_and_idle_polling", findings),
 ];
 
 /// `ringwatch stat` and `ringwatch trace` of the threads of one name, which start when both are ready: the last report,
@@ -195,6 +200,129 @@ fn bursts() -> Result<()> {
     ] {
         let (report, events) = both(arguments, &[], directory.path())?;
         compare(&report, &events).with_context(|| arguments.join(" "))?;
+    }
+    Ok(())
+}
+
+/// The reports of `ringwatch stat --json` with these arguments, and its status.
+fn reports(arguments: &[&str], directory: &Path) -> Result<(Vec<Value>, Option<i32>)> {
+    let sums = directory.join("sums");
+    let mut stat = Command::new(ringwatch());
+    stat.args(["stat", "--json"]).args(arguments).stdin(Stdio::null()).stdout(File::create(&sums)?);
+    let output = stat.stderr(Stdio::piped()).spawn()?.wait_with_output()?;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(stderr.contains(" writes, none lost (plan: "), "{stderr}");
+    let only = |line: &str| line.starts_with('{') && line.contains("\"span\"");
+    let text = fs::read_to_string(&sums)?;
+    let reports = text.lines().filter(|l| only(l)).map(serde_json::from_str).collect::<Result<_, _>>()?;
+    Ok((reports, output.status.code()))
+}
+
+fn kinds(report: &Value) -> Vec<String> {
+    list(&report["findings"]).iter().map(|f| text(&f["kind"])).collect()
+}
+
+/// Buffered writes of fio; whether the file system makes io-wq do them is its own affair.
+fn fio() -> Result<()> {
+    let directory = directory()?;
+    let file = format!("--filename={}/x", directory.path().display());
+    let fio = ["fio", "--ioengine=io_uring", "--name=j", "--rw=write", "--bs=4k", "--size=4M", "--iodepth=8", &file];
+    let (reports, status) = reports(&[&["--"], &fio[..]].concat(), directory.path())?;
+    ensure!(status == Some(0) && reports.len() == 1, "{status:?}: {} reports", reports.len());
+    let report = &reports[0];
+    let totals = &report["totals"];
+    ensure!(totals["writes"] == 1024 && totals["bytes"] == 4 << 20 && totals["failed"] == 0, "{totals}");
+    let punted = totals["punted"].as_u64().unwrap_or(0);
+    let found = kinds(report).iter().any(|k| k == "punted_buffered");
+    ensure!(found == (punted >= 512), "{punted} punted: {}", report["findings"]);
+    if found {
+        let said = format!("% of 1,024 buffered writes to {}/x were punted to io-wq (", directory.path().display());
+        ensure!(text(&report["findings"][0]["text"]).contains(&said), "{}", report["findings"]);
+    }
+    Ok(())
+}
+
+fn full_tables() -> Result<()> {
+    let directory = directory()?;
+    let script = "for i in $(seq 40); do \"$0\" burst --writes 10 --file \"$1/$i\" >/dev/null || exit 1; done; exit 5";
+    let (program, place) = (workload(), directory.path().to_string_lossy().into_owned());
+    let program = program.to_string_lossy();
+    let (reports, status) = reports(&["--rows", "16", "--", "sh", "-c", script, &program, &place], directory.path())?;
+    ensure!(status == Some(5), "{status:?}");
+    let report = reports.last().context("no report")?;
+    ensure!(report["totals"]["writes"] == 400 && report["totals"]["bytes"] == 400 * 512, "{}", report["totals"]);
+    for (rows, other) in [("files", "files_other"), ("processes", "processes_other")] {
+        ensure!(list(&report[rows]).len() == 16, "{} {rows}", list(&report[rows]).len());
+        ensure!(list(&report[rows]).iter().all(|r| r["writes"] == 10 && r["bytes"] == 5120), "{}", report[rows]);
+        ensure!(report[other]["writes"] == 240 && report[other]["bytes"] == 240 * 512, "{}", report[other]);
+    }
+    Ok(())
+}
+
+fn intervals() -> Result<()> {
+    let directory = directory()?;
+    let program = workload().to_string_lossy().into_owned();
+    let burst = ["burst", "--writes", "4000", "--rate", "4000"];
+    let arguments = [&["--interval", "200ms", "--", program.as_str()], &burst[..]].concat();
+    let (mut reports, _) = reports(&arguments, directory.path())?;
+    let total = reports.pop().context("no report")?;
+    ensure!(total["span"] == "total" && total["totals"]["writes"] == 4000, "{total}");
+    ensure!(reports.len() >= 3 && reports.iter().all(|r| r["span"] == "interval"), "{} intervals", reports.len());
+    let sum = |of: &dyn Fn(&Value) -> &Value| reports.iter().filter_map(|r| of(r).as_u64()).sum::<u64>();
+    for (told, wanted) in [
+        (sum(&|r| &r["totals"]["writes"]), 4000),
+        (sum(&|r| &r["totals"]["bytes"]), 4000 * 512),
+        (sum(&|r| &r["latency_ns"]["count"]), 4000),
+        (sum(&|r| &r["size"]["count"]), 4000),
+        (sum(&|r| &r["files"][0]["writes"]), 4000),
+        (sum(&|r| &r["processes"][0]["writes"]), 4000),
+    ] {
+        ensure!(told == wanted, "{told} instead of {wanted}");
+    }
+    ensure!(reports.iter().all(|r| list(&r["files"]).iter().all(|f| f["path"] == "/dev/null")), "{reports:?}");
+    Ok(())
+}
+
+fn by_path() -> Result<()> {
+    let directory = directory()?;
+    let script = "for f in a.log b.txt c.log; do \"$0\" burst --writes 30 --file \"$1/$f\" >/dev/null || exit 1; done";
+    let (program, place) = (workload(), directory.path().to_string_lossy().into_owned());
+    let (program, glob) = (program.to_string_lossy(), format!("{place}/*.log"));
+    let (reports, _) = reports(&["--path", &glob, "--", "sh", "-c", script, &program, &place], directory.path())?;
+    let report = reports.last().context("no report")?;
+    ensure!(report["totals"]["writes"] == 60 && report["totals"]["bytes"] == 60 * 512, "{}", report["totals"]);
+    ensure!(list(&report["files"]).len() == 2, "{}", report["files"]);
+    for unknown in ["errors", "completions", "executors", "latency_ns", "size", "processes", "failures"] {
+        ensure!(report[unknown].is_null(), "{unknown}: {}", report[unknown]);
+    }
+    Ok(())
+}
+
+fn findings() -> Result<()> {
+    let directory = directory()?;
+    let program = workload().to_string_lossy().into_owned();
+    let run = |arguments: &[&str]| -> Result<Value> {
+        let arguments = [&["--", program.as_str(), "burst"], arguments].concat();
+        reports(&arguments, directory.path())?.0.pop().context("no report")
+    };
+    let full = run(&["--writes", "200", "--file", "/dev/full"])?;
+    ensure!(kinds(&full) == ["ignored_errors"], "{}", full["findings"]);
+    // The first 32 were submitted together.
+    let (failed, later) = (&full["failures"][0]["count"], &full["failures"][0]["later"]);
+    ensure!(failed == 200 && later.as_u64() >= Some(168), "{}", full["failures"]);
+    let quiet = run(&["--writes", "200"])?;
+    ensure!(kinds(&quiet).is_empty(), "{}", quiet["findings"]);
+    // 40 writes a second for two seconds, by a thread that polls for a second after each.
+    let idle = run(&["--sqpoll", "--writes", "80", "--depth", "1", "--rate", "40"])?;
+    let polled = list(&idle["pollers"]).first();
+    match polled {
+        // Where the kernel's own thread polls, or its time is not told.
+        None => eprintln!("no polling thread was seen"),
+        Some(poller) => {
+            let (cpu, watched) = (poller["cpu_ns"].as_u64(), poller["watched_ns"].as_u64());
+            let busy = cpu.zip(watched).is_some_and(|(cpu, watched)| cpu * 2 >= watched && watched >= 500_000_000);
+            ensure!(kinds(&idle).contains(&"sqpoll_idle".to_owned()) == busy, "{poller}: {}", idle["findings"]);
+        }
     }
     Ok(())
 }
