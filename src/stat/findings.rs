@@ -64,7 +64,7 @@ pub fn of(report: &Report) -> Vec<Finding> {
     all.extend(top(report, |f| f.row.short).filter_map(short).take(MOST));
     all.extend(overflow(report));
     all.extend(report.failures.iter().flatten().filter_map(ignored).take(MOST));
-    all.extend(report.pollers.iter().filter_map(poller).take(MOST));
+    all.extend(report.pollers.iter().filter_map(|p| poller(p, report.seconds)).take(MOST));
     all
 }
 
@@ -203,13 +203,14 @@ fn ignored(failures: &Failures) -> Option<Finding> {
     Some(Finding { kind: Kind::IgnoredErrors, count: failures.later, of: failures.count, text })
 }
 
-fn poller(poller: &Poller) -> Option<Finding> {
+/// The writes are those of `seconds`, of which the thread was watched for a part.
+fn poller(poller: &Poller, seconds: f64) -> Option<Finding> {
     let watched = poller.watched_ns;
     if watched < WATCHED_NS {
         return None;
     }
     let cpu = percent(poller.cpu_ns, watched);
-    let rate = u64::try_from(u128::from(poller.writes) * 1_000_000_000 / u128::from(watched)).unwrap_or(u64::MAX);
+    let rate = (poller.writes as f64 / seconds.max(0.001)).round() as u64;
     let work = poller.work_ns.map(|work| percent(work, watched));
     let thread = format!("the SQPOLL thread {} of process {}", poller.host_tid, poller.host_pid);
     if work.is_some_and(|work| work >= 90) {
