@@ -50,6 +50,7 @@ pub(crate) const SQ_CQ_OVERFLOW: u32 = 1 << 1;
 
 pub(crate) const REGISTER_BUFFERS: u32 = 0;
 pub(crate) const REGISTER_FILES: u32 = 2;
+pub(crate) const REGISTER_EVENTFD: u32 = 4;
 pub(crate) const REGISTER_PROBE: u32 = 8;
 pub(crate) const REGISTER_ENABLE_RINGS: u32 = 12;
 pub(crate) const REGISTER_RING_FDS: u32 = 20;
