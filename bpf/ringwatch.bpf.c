@@ -21,6 +21,7 @@
 #include "write.h"
 #include "vector.h"
 #include "request.h"
+#include "again.h"
 
 #include "probes/submit.bpf.c"
 #include "probes/complete.bpf.c"

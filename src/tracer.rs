@@ -212,7 +212,7 @@ fn care(
     signals: &Signals,
 ) -> Result<(), Error> {
     let counters = session.counters()?;
-    let lost: Vec<EventsLost> = watch.since(&counters, session.missed()).collect();
+    let lost: Vec<EventsLost> = watch.since(&counters, session.missed()?).collect();
     if !lost.is_empty() {
         let mut feed = feed.borrow_mut();
         feed.hand_on(false);
