@@ -319,7 +319,9 @@ fn effective_uid() -> Option<u32> {
     status_field("Uid:")?.split_whitespace().nth(1)?.parse().ok()
 }
 
-fn capabilities() -> Option<Capabilities> {
+/// Capabilities of this process.
+#[must_use]
+pub fn capabilities() -> Option<Capabilities> {
     let mask = u64::from_str_radix(&status_field("CapEff:")?, 16).ok()?;
     let has = |n: u32| mask & (1 << n) != 0;
     Some(Capabilities { bpf: has(CAP_BPF), perfmon: has(CAP_PERFMON), sys_admin: has(CAP_SYS_ADMIN) })
