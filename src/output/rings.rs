@@ -68,8 +68,11 @@ fn completions(ring: &Ring) -> String {
 
 fn sqpoll(ring: &Ring) -> String {
     let Some(thread) = &ring.sqpoll else { return "-".to_owned() };
-    let time =
-        thread.cpu_time_ms.map_or_else(String::new, |ms| format!(" {}", nanoseconds(ms.saturating_mul(1_000_000))));
+    let time = match thread.cpu_time_ms {
+        None => String::new(),
+        Some(0) => " 0ms".to_owned(),
+        Some(ms) => format!(" {}", nanoseconds(ms.saturating_mul(1_000_000))),
+    };
     known(thread.host_tid) + &time
 }
 

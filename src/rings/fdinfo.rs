@@ -133,7 +133,7 @@ SqTail:\t2\nCachedSqHead:\t2\nCqMask:\t0xf\nCqHead:\t0\nCqTail:\t5\nCachedCqTail
     1: /tmp/file\nUserBufs:\t1\n    0: 0x7f00/4096\nPersonalities:\n    1\n\tUid:\t1\t\t2\t\t3\t\t4\n\
 \tGid:\t5\t\t6\t\t7\t\t8\n\tGroups:\t9 10\n\tCapEff:\t000001fffeffffff\n    7\n\tUid:\t0\t\t0\t\t0\t\t0\n\
 \tGid:\t0\t\t0\t\t0\t\t0\n\tGroups:\t\n\tCapEff:\t0000000000000000\nPollList:\nCqOverflowList:\n\
-  user_data=3, res=0, flags=0\nNAPI:\tdisabled\n";
+\x20 user_data=3, res=0, flags=0\nNAPI:\tdisabled\n";
 
     #[test]
     fn all_that_kernels_print() {

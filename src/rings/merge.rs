@@ -51,7 +51,7 @@ fn ring(group: Group, sight: Sight, proc: &Proc, holders: &mut Holders<'_>, time
         Some(thread) => Some(Sqpoll {
             host_tid: Some(thread.host_tid),
             cpu: thread.cpu,
-            cpu_time_ms: proc.thread_cpu_ms(thread.host_tid, thread.host_tid),
+            cpu_time_ms: proc.poll_cpu_ms(thread.host_tid),
         }),
         None => polled.then_some(Sqpoll { host_tid: None, cpu: None, cpu_time_ms: None }),
     };

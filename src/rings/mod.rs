@@ -151,8 +151,8 @@ pub struct Registered {
 pub struct Worker {
     /// Its thread id.
     pub host_tid: u32,
-    /// The thread that it works for, as its name has it: in the namespace of the process.
-    pub submitter_tid: u32,
+    /// The thread that it works for, as its name has it: in the host's pid namespace.
+    pub submitter_host_tid: u32,
     /// CPU time that it used, in ms.
     pub cpu_time_ms: Option<u64>,
 }

@@ -17,6 +17,10 @@ pub(super) struct Proc {
 /// Time in /proc/PID/stat has this many units a second, on every processor.
 const TICKS: u64 = 100;
 
+/// Names of poll threads; the second before 5.12.
+const POLLER: &str = "iou-sqp-";
+const KERNEL_POLLER: &str = "io_uring-sq";
+
 /// From /proc/PID/stat.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Stat {
@@ -86,8 +90,7 @@ impl Proc {
         stat(&fs::read(self.path(pid, "stat")).ok()?)
     }
 
-    /// Of one thread, which need not be of this process.
-    pub(super) fn thread_cpu_ms(&self, pid: u32, tid: u32) -> Option<u64> {
+    fn thread_cpu_ms(&self, pid: u32, tid: u32) -> Option<u64> {
         stat(&fs::read(self.path(pid, &format!("task/{tid}/stat"))).ok()?).map(Stat::cpu_ms)
     }
 
@@ -95,15 +98,21 @@ impl Proc {
         Some(fs::read_to_string(self.path(pid, &format!("task/{tid}/comm"))).ok()?.trim_end().to_owned())
     }
 
+    /// Of a poll thread. In another pid namespace than the host's, something else may have its number.
+    pub(super) fn poll_cpu_ms(&self, tid: u32) -> Option<u64> {
+        let name = self.thread_name(tid, tid)?;
+        (name.starts_with(POLLER) || name == KERNEL_POLLER).then(|| self.thread_cpu_ms(tid, tid))?
+    }
+
     /// Before 5.12 poll threads are kernel threads; and shortly after its creation a ring names its creator.
     pub(super) fn poll_thread(&self, pid: u32, named: u32) -> u32 {
-        let is_one = |tid: u32| self.thread_name(pid, tid).is_some_and(|n| n.starts_with("iou-sqp-"));
+        let is_one = |tid: u32| self.thread_name(pid, tid).is_some_and(|n| n.starts_with(POLLER));
         if is_one(named) {
             return named;
         }
-        let name = format!("iou-sqp-{named}");
-        let mut same = self.tids(pid).unwrap_or_default().into_iter();
-        let mut same = same.by_ref().filter(|&tid| self.thread_name(pid, tid).is_some_and(|n| n == name));
+        let name = format!("{POLLER}{named}");
+        let tids = self.tids(pid).unwrap_or_default().into_iter();
+        let mut same = tids.filter(|&tid| self.thread_name(pid, tid).is_some_and(|n| n == name));
         match (same.next(), same.next()) {
             (Some(tid), None) => tid,
             _ => named,
@@ -112,8 +121,8 @@ impl Proc {
 
     pub(super) fn workers(&self, pid: u32) -> Option<Vec<Worker>> {
         let worker = |tid| {
-            let submitter_tid = self.thread_name(pid, tid)?.strip_prefix("iou-wrk-")?.parse().ok()?;
-            Some(Worker { host_tid: tid, submitter_tid, cpu_time_ms: self.thread_cpu_ms(pid, tid) })
+            let submitter_host_tid = self.thread_name(pid, tid)?.strip_prefix("iou-wrk-")?.parse().ok()?;
+            Some(Worker { host_tid: tid, submitter_host_tid, cpu_time_ms: self.thread_cpu_ms(pid, tid) })
         };
         Some(self.tids(pid)?.into_iter().filter_map(worker).collect())
     }

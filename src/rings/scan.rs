@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::fdinfo::Fdinfo;
@@ -39,7 +39,7 @@ pub(super) fn scan(proc: &Proc, shared: Option<u64>) -> Scan {
             }
             let mut facts = facts(proc, pid, fd);
             let meta = fs::metadata(&link).ok().filter(|m| shared.is_some_and(|s| s != m.ino()));
-            facts.inode = meta.as_ref().map(|m| m.ino());
+            facts.inode = meta.as_ref().map(MetadataExt::ino);
             facts.created = meta.as_ref().map(|m| Timestamp(m.ctime() * 1_000_000_000 + m.ctime_nsec()));
             let key = facts.inode.map_or_else(|| files.key(pid, fd), Key::Inode);
             seen.push(Sighting { key, facts, owner: owner(proc, pid), hold: Hold::Fd(fd) });
