@@ -14,6 +14,7 @@ mod losses;
 mod output;
 mod plans;
 mod programs;
+mod rings;
 mod stepped;
 mod support;
 
@@ -45,6 +46,7 @@ fn main() {
         endings::TESTS,
         output::TESTS,
         programs::TESTS,
+        rings::TESTS,
         hard::TESTS,
     ]
     .concat()
