@@ -39,13 +39,15 @@ fn main() -> Result<()> {
             .build_and_generate(out.join(format!("{object}.skel.rs")))
             .with_context(|| format!("cannot build {source}"))?;
     }
-    // Test data: the types of a kernel that is too old for BTF of its own.
+    // Test data: the types of a kernel that is too old for BTF of its own, and the same with one of them broken.
     println!("cargo::rerun-if-changed={OLD_TYPES}");
-    let compiled = Command::new("clang")
-        .args(["-g", "-O2", "-target", "bpf", "-c", OLD_TYPES, "-o"])
-        .arg(out.join("linux-5.4.o"))
-        .status()
-        .context("cannot run clang")?;
-    anyhow::ensure!(compiled.success(), "cannot compile {OLD_TYPES} ({compiled})");
+    for (name, define) in [("linux-5.4.o", "-DWHOLE"), ("linux-5.4-broken.o", "-DWITHOUT_CQ")] {
+        let compiled = Command::new("clang")
+            .args(["-g", "-O2", "-target", "bpf", define, "-c", OLD_TYPES, "-o"])
+            .arg(out.join(name))
+            .status()
+            .context("cannot run clang")?;
+        anyhow::ensure!(compiled.success(), "cannot compile {OLD_TYPES} ({compiled})");
+    }
     Ok(())
 }

@@ -13,9 +13,9 @@ struct path_walk {
 	u64 d;
 	u64 m;
 	u32 size;
-	u32 depth;
 	u32 flags;
 	u32 ended;
+	u32 pad;
 };
 
 struct scratch {

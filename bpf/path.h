@@ -134,59 +134,56 @@ static __always_inline u64 path_hash(const bool typed, struct dentry *d, struct 
 
 /* Before bpf_loop the verifier goes through every step. */
 #ifdef RW_EARLY
-#define WALK_DEPTH 128
+#define WALK_DEPTH 256
 #else
 #define WALK_DEPTH RW_PATH_DEPTH
 #endif
 
-/* The state is in the scratch buffer, where the verifier does not follow it: each step looks like the one before. */
-STEP long path_step(u64 i, const u32 *scratch)
+/* Adds a name. False: there is no room for it. */
+static __always_inline bool path_name(struct scratch *s, struct dentry *d)
 {
-	u32 key = *scratch, len, at;
-	struct scratch *s = bpf_map_lookup_elem(&scratches, &key);
-	struct dentry *d, *parent, *root;
-	struct path_walk *w;
-	struct vfsmount *m;
-	bool pseudo;
+	u32 len = BPF_CORE_READ(d, d_name.hash_len) >> 32, at = s->walk.size;
 
-	if (!s)
-		return 1;
-	w = &s->walk;
-	d = (void *)w->d;
-	m = (void *)w->m;
-	parent = BPF_CORE_READ(d, d_parent);
-	root = BPF_CORE_READ(m, mnt_root);
-	pseudo = d == parent && d != root;
-	if (d == root || (pseudo && w->depth)) {
-		struct mount *mount = mount_of(m);
-		struct mount *on = BPF_CORE_READ(mount, mnt_parent);
-
-		if (on == mount || !d) {
-			w->ended = 1;
-			return 1;
-		}
-		w->d = (u64)BPF_CORE_READ(mount, mnt_mountpoint);
-		w->m = (u64)&on->mnt;
-		return 0;
+	if (len > RW_NAME_MAX || at > RW_DATA_MAX - RW_NAME_MAX - 1) {
+		s->walk.flags |= RW_F_TRUNCATED;
+		s->walk.ended = 1;
+		return false;
 	}
-	if (pseudo) {
-		w->flags |= RW_F_PSEUDO;
-		w->ended = 1;
-	}
-	len = BPF_CORE_READ(d, d_name.hash_len) >> 32;
-	if (len > RW_NAME_MAX || w->size + len + 1 > RW_DATA_MAX) {
-		w->flags |= RW_F_TRUNCATED;
-		w->ended = 1;
-		return 1;
-	}
-	at = w->size & (RW_DATA_MAX - 1);
+	at &= RW_DATA_MAX - 1;
 	len &= RW_NAME_MAX;
 	bpf_probe_read_kernel(&s->data[at], len, BPF_CORE_READ(d, d_name.name));
 	s->data[at + len] = 0;
-	w->size += len + 1;
-	w->depth++;
-	w->d = (u64)parent;
-	return pseudo ? 1 : 0;
+	s->walk.size = at + len + 1;
+	return true;
+}
+
+/* The state is in the scratch buffer, where the verifier does not follow it: each step looks like the one before. */
+STEP long path_step(u64 i, const u32 *scratch)
+{
+	u32 key = *scratch;
+	struct scratch *s = bpf_map_lookup_elem(&scratches, &key);
+	struct mount *mount, *on;
+	struct dentry *d, *parent;
+	struct vfsmount *m;
+
+	if (!s)
+		return 1;
+	d = (void *)s->walk.d;
+	m = (void *)s->walk.m;
+	parent = BPF_CORE_READ(d, d_parent);
+	if (d != BPF_CORE_READ(m, mnt_root) && d != parent) {
+		s->walk.d = (u64)parent;
+		return path_name(s, d) ? 0 : 1;
+	}
+	mount = mount_of(m);
+	on = BPF_CORE_READ(mount, mnt_parent);
+	if (on == mount || !d) {
+		s->walk.ended = 1;
+		return 1;
+	}
+	s->walk.d = (u64)BPF_CORE_READ(mount, mnt_mountpoint);
+	s->walk.m = (u64)&on->mnt;
+	return 0;
 }
 
 /* Puts the path's components into a scratch buffer. Returns RW_F_* flags, and above them the number of bytes. */
@@ -194,21 +191,26 @@ __noinline u64 path_build(u64 file_, u32 scratch)
 {
 	struct scratch *s = bpf_map_lookup_elem(&scratches, &scratch);
 	struct file *file = (void *)file_;
-	struct path_walk *w;
+	struct vfsmount *m;
+	struct dentry *d;
 
 	if (!s)
 		return 0;
-	w = &s->walk;
-	w->d = (u64)BPF_CORE_READ(file, f_path.dentry);
-	w->m = (u64)BPF_CORE_READ(file, f_path.mnt);
-	w->size = 0;
-	w->depth = 0;
-	w->flags = 0;
-	w->ended = 0;
+	d = BPF_CORE_READ(file, f_path.dentry);
+	m = BPF_CORE_READ(file, f_path.mnt);
+	s->walk.d = (u64)d;
+	s->walk.m = (u64)m;
+	s->walk.size = 0;
+	s->walk.flags = 0;
+	s->walk.ended = 0;
+	if (d == BPF_CORE_READ(d, d_parent) && d != BPF_CORE_READ(m, mnt_root)) {
+		path_name(s, d);
+		return (u64)s->walk.size << 32 | s->walk.flags | RW_F_PSEUDO;
+	}
 	REPEAT(WALK_DEPTH, path_step, &scratch);
-	if (!w->ended)
-		w->flags |= RW_F_TRUNCATED;
-	return (u64)w->size << 32 | w->flags;
+	if (!s->walk.ended)
+		s->walk.flags |= RW_F_TRUNCATED;
+	return (u64)s->walk.size << 32 | s->walk.flags;
 }
 
 /* Sends the path as a string. 0: it could not be sent, so no write may refer to it. */

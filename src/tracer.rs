@@ -99,6 +99,11 @@ pub fn run(config: Config) -> Result<Outcome, Error> {
     for complaint in session.health().iter().filter_map(ProbeHealth::complaint) {
         eprintln!("ringwatch: {complaint}");
     }
+    if session.plan().can_be_skipped() {
+        eprintln!(
+            "ringwatch: on this kernel programs that read by helper can be preempted, and are skipped meanwhile: under load some writes are told late or without their submission, and counted as program_skipped"
+        );
+    }
     let mut wake = Wake::new().map_err(|e| Error::System("catch signals", e))?;
     let signals = Signals::default();
 

@@ -17,6 +17,7 @@ pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 
 /// Capability numbers of `linux/capability.h`.
 const CAP_SYS_ADMIN: u32 = 21;
+const CAP_SYS_RESOURCE: u32 = 24;
 const CAP_PERFMON: u32 = 38;
 const CAP_BPF: u32 = 39;
 
@@ -186,7 +187,7 @@ fn symbols() -> Option<Vec<String>> {
     let text = fs::read("/proc/kallsyms").ok()?;
     let mut found: Vec<String> = vec![];
     for line in text.split(|&b| b == b'\n') {
-        let mut words = line.split(|b| b.is_ascii_whitespace());
+        let mut words = line.split(u8::is_ascii_whitespace);
         if let (Some(kind), Some(name)) = (words.nth(1), words.next())
             && kind.eq_ignore_ascii_case(b"t")
             && let Some(name) = probed().find(|p| p.as_bytes() == name)
@@ -319,11 +320,21 @@ fn effective_uid() -> Option<u32> {
     status_field("Uid:")?.split_whitespace().nth(1)?.parse().ok()
 }
 
+fn effective(capability: u32) -> Option<bool> {
+    let mask = u64::from_str_radix(&status_field("CapEff:")?, 16).ok()?;
+    Some(mask & (1 << capability) != 0)
+}
+
+/// Whether this process may exceed its limits, such as that of locked memory.
+pub(super) fn may_exceed_limits() -> bool {
+    effective(CAP_SYS_RESOURCE).unwrap_or(true)
+}
+
 /// Capabilities of this process.
 #[must_use]
 pub fn capabilities() -> Option<Capabilities> {
-    let mask = u64::from_str_radix(&status_field("CapEff:")?, 16).ok()?;
-    let has = |n: u32| mask & (1 << n) != 0;
+    effective(CAP_BPF)?;
+    let has = |n: u32| effective(n).unwrap_or(false);
     Some(Capabilities { bpf: has(CAP_BPF), perfmon: has(CAP_PERFMON), sys_admin: has(CAP_SYS_ADMIN) })
 }
 

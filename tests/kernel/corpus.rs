@@ -2,14 +2,17 @@
 //! and in both forms of the programs.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
 
-use crate::support::{command, directory, json_lines, run, workload};
+use crate::depth::Depth;
+use crate::support::{command, directory, run, workload};
 
 /// Plans and forms: names of the trials, the plan, and the arguments that force it.
 const FORMS: [(&str, &str, &[&str]); 5] = [
@@ -25,30 +28,29 @@ const FORMS: [(&str, &str, &[&str]); 5] = [
 pub(crate) struct Form {
     pub(crate) name: &'static str,
     pub(crate) plan: &'static str,
-    run: Arc<Result<Run, String>>,
+    arguments: &'static [&'static str],
+    run: Arc<OnceLock<Result<Run, String>>>,
 }
 
 impl Form {
+    /// Runs the corpus when the first test asks.
     pub(crate) fn run(&self) -> Result<&Run> {
-        self.run.as_ref().as_ref().map_err(|error| anyhow!("{}: {error}", self.name))
+        let run = self.run.get_or_init(|| trace(self.arguments).map_err(|e| format!("{e:#}")));
+        run.as_ref().map_err(|error| anyhow!("{}: {error}", self.name))
     }
 }
 
-/// Runs the corpus under every form; those that do not run are told, and each with its reason if none does.
+/// The forms that run here; those that do not are told, and each with its reason if none does.
 pub(crate) fn forms(root: bool) -> Result<Vec<Form>, String> {
     let mut forms = vec![];
     let mut refusals = String::new();
     for (name, plan, arguments) in FORMS {
-        let run = if !root {
-            Err("not run".to_owned())
-        } else if let Err(why) = runs(plan, arguments) {
+        if let Err(why) = if root { runs(plan, arguments) } else { Ok(()) } {
             eprintln!("the form {name} does not run here: {}", why.lines().next().unwrap_or_default());
             refusals += &format!("{name}: {why}\n");
             continue;
-        } else {
-            trace(arguments).map_err(|e| format!("{e:#}"))
-        };
-        forms.push(Form { name, plan, run: Arc::new(run) });
+        }
+        forms.push(Form { name, plan, arguments, run: Arc::default() });
     }
     if forms.is_empty() { Err(refusals) } else { Ok(forms) }
 }
@@ -57,11 +59,16 @@ pub(crate) fn forms(root: bool) -> Result<Vec<Form>, String> {
 fn runs(plan: &str, arguments: &[&str]) -> Result<(), String> {
     let ended =
         run(["trace"].iter().chain(arguments).chain(&["--duration", "1ms"])).map_err(|error| format!("{error:#}"))?;
-    if ended.code() == Some(0) && ended.stderr.contains(&format!("tracing (plan: {plan})")) {
+    // Then its events are complete only as long as nothing preempts it.
+    let exact = !ended.stderr.contains("can be preempted");
+    if exact && ended.code() == Some(0) && ended.stderr.contains(&format!("tracing (plan: {plan})")) {
         return Ok(());
     }
     Err(format!("{} ({})", ended.stderr.trim_end(), ended.status))
 }
+
+/// A JSON object as it was told: parsed, all of them would take the memory of a small machine.
+type Line = Box<str>;
 
 /// One traced run of the whole corpus.
 #[derive(Default)]
@@ -71,18 +78,25 @@ pub(crate) struct Run {
     pub(crate) directory: PathBuf,
     pub(crate) cases: BTreeMap<String, Case>,
     /// Events by user_data.
-    pub(crate) events: HashMap<u64, Vec<Value>>,
+    events: HashMap<u64, Vec<Line>>,
     /// Writes that nobody asked for, and gaps.
-    strays: Vec<Value>,
+    strays: Vec<Line>,
 }
 
 #[derive(Default)]
 pub(crate) struct Case {
-    pub(crate) truths: Vec<Value>,
+    truths: Vec<Line>,
     /// Why the case could not run.
     pub(crate) skipped: Option<String>,
     error: Option<String>,
     requests: Option<u64>,
+}
+
+/// What a case asked for, and what was told of it, by user_data.
+#[derive(Default)]
+pub(crate) struct Requests {
+    pub(crate) truths: BTreeMap<u64, Vec<Value>>,
+    pub(crate) events: BTreeMap<u64, Vec<Value>>,
 }
 
 type Check = Box<dyn FnOnce(&Run) -> Result<()> + Send>;
@@ -112,7 +126,8 @@ pub(crate) fn trials(forms: &Result<Vec<Form>, String>) -> Vec<Trial> {
         };
         for name in &names {
             let case = name.clone();
-            test(name, Box::new(move |run| run.check(&case)));
+            let form = form.name;
+            test(name, Box::new(move |run| run.check(form, &case)));
         }
         test("nothing_else", Box::new(Run::has_no_strays));
     }
@@ -129,7 +144,7 @@ fn trace(arguments: &[&str]) -> Result<Run> {
     all.extend([workload().into_os_string(), "run".into(), "--truth".into(), truth.clone().into()]);
     all.extend(["--dir".into(), work.into()]);
     let ended = run(all)?;
-    let mut run = Run::new(json_lines(&truth)?, json_lines(&events)?)?;
+    let mut run = Run::new(lines(&truth)?, lines(&events)?)?;
     let errors = run.cases.values().any(|c| c.error.is_some());
     ensure!(ended.status.success() || errors, "ringwatch: {}: {}", ended.status, ended.stderr);
     run.tracepoints_only = arguments.contains(&"tracepoint");
@@ -137,35 +152,65 @@ fn trace(arguments: &[&str]) -> Result<Run> {
     Ok(run)
 }
 
+fn lines(path: &Path) -> Result<impl Iterator<Item = Result<String>>> {
+    let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(BufReader::new(file).lines().map(|line| Ok(line?)))
+}
+
+fn parse(line: &str) -> Result<Value> {
+    serde_json::from_str(line).with_context(|| format!("no JSON: {line}"))
+}
+
 pub(crate) fn user_data(object: &Value) -> Result<u64> {
     object["user_data"].as_u64().with_context(|| format!("no user_data in {object}"))
 }
 
 impl Run {
-    pub(crate) fn new(truths: Vec<Value>, events: Vec<Value>) -> Result<Self> {
+    pub(crate) fn new(
+        truths: impl IntoIterator<Item = Result<String>>,
+        events: impl IntoIterator<Item = Result<String>>,
+    ) -> Result<Self> {
         let mut run = Self::default();
         for line in truths {
+            let line = line?;
+            let truth = parse(&line)?;
             let case =
-                run.cases.entry(line["case"].as_str().context("a truth without a case")?.to_owned()).or_default();
-            if let Some(why) = line["skipped"].as_str() {
+                run.cases.entry(truth["case"].as_str().context("a truth without a case")?.to_owned()).or_default();
+            if let Some(why) = truth["skipped"].as_str() {
                 case.skipped = Some(why.to_owned());
-            } else if let Some(why) = line["error"].as_str() {
+            } else if let Some(why) = truth["error"].as_str() {
                 case.error = Some(why.to_owned());
-            } else if line["done"] == true {
-                case.requests = line["requests"].as_u64();
+            } else if truth["done"] == true {
+                case.requests = truth["requests"].as_u64();
             } else {
-                run.events.entry(user_data(&line)?).or_default();
-                case.truths.push(line);
+                run.events.entry(user_data(&truth)?).or_default();
+                case.truths.push(line.into());
             }
         }
-        for event in events {
+        for line in events {
+            let line = line?;
+            let event = parse(&line)?;
             let known = (event["event"] == "io_write").then(|| user_data(&event["data"]).ok()).flatten();
             match known.and_then(|u| run.events.get_mut(&u)) {
-                Some(of) => of.push(event),
-                None => run.strays.push(event),
+                Some(of) => of.push(line.into()),
+                None => run.strays.push(line.into()),
             }
         }
         Ok(run)
+    }
+
+    pub(crate) fn requests(&self, case: &Case) -> Result<Requests> {
+        let mut requests = Requests::default();
+        for line in &case.truths {
+            let truth = parse(line)?;
+            let user_data = user_data(&truth)?;
+            requests.truths.entry(user_data).or_default().push(truth);
+        }
+        for &user_data in requests.truths.keys() {
+            let events = self.events.get(&user_data).into_iter().flatten();
+            requests.events.insert(user_data, events.map(|line| parse(line)).collect::<Result<_>>()?);
+        }
+        Ok(requests)
     }
 
     fn has_no_strays(&self) -> Result<()> {
@@ -175,34 +220,32 @@ impl Run {
         }
     }
 
-    fn check(&self, name: &str) -> Result<()> {
+    fn check(&self, form: &str, name: &str) -> Result<()> {
         let case = self.cases.get(name).context("the workload did not run it")?;
         if let Some(error) = &case.error {
             bail!("the workload: {error}");
         }
         if let Some(why) = &case.skipped {
             ensure!(std::env::var_os("CI").is_none_or(|v| v != "true"), "skipped: {why}");
-            eprintln!("corpus case {name} skipped: {why}");
+            eprintln!("corpus case {form}::{name} skipped: {why}");
             return Ok(());
         }
         ensure!(case.requests == Some(case.truths.len() as u64), "the truth has {} requests", case.truths.len());
-        let mut by_user_data: BTreeMap<u64, Vec<&Value>> = BTreeMap::new();
-        for truth in &case.truths {
-            by_user_data.entry(user_data(truth)?).or_default().push(truth);
-        }
-        for (user_data, truths) in by_user_data {
-            let events = &self.events[&user_data];
+        let depth = Depth::here()?;
+        let requests = self.requests(case)?;
+        for (user_data, truths) in &requests.truths {
+            let events = &requests.events[user_data];
             ensure!(
                 events.len() == truths.len(),
                 "{} events for {} requests with user_data {user_data}: {truths:?} {events:?}",
                 events.len(),
                 truths.len()
             );
-            match truths[..] {
-                [truth] => compare(truth, &events[0], self.tracepoints_only)?,
+            match &truths[..] {
+                [truth] => compare(truth, &events[0], &depth, self.tracepoints_only)?,
                 // Equal user_data: the same set of requests.
                 _ => {
-                    let mut wanted: Vec<_> = truths.iter().map(|t| from_truth(t)).collect();
+                    let mut wanted: Vec<_> = truths.iter().map(|truth| from_truth(truth, &depth)).collect();
                     let mut got = events.iter().map(from_event).collect::<Result<Vec<_>>>()?;
                     wanted.sort();
                     got.sort();
@@ -215,9 +258,10 @@ impl Run {
 }
 
 /// What both sides know, under the names of the truth.
-const FIELDS: [&str; 19] = [
+const FIELDS: [&str; 21] = [
     "host_pid",
     "host_tid",
+    "tid",
     "submitter",
     "opcode",
     "user_data",
@@ -225,6 +269,7 @@ const FIELDS: [&str; 19] = [
     "fixed_file",
     "path",
     "path_bytes",
+    "path_truncated",
     "deleted",
     "device",
     "inode",
@@ -239,8 +284,13 @@ const FIELDS: [&str; 19] = [
 
 type Fields = BTreeMap<&'static str, String>;
 
-fn from_truth(truth: &Value) -> Fields {
-    FIELDS.iter().map(|&name| (name, truth[name].to_string())).collect()
+fn from_truth(truth: &Value, depth: &Depth) -> Fields {
+    let mut fields: Fields = FIELDS.iter().map(|&name| (name, truth[name].to_string())).collect();
+    if let Some(cut) = truth["path"].as_str().and_then(|path| depth.cut(path)) {
+        fields.insert("path", Value::from(cut).to_string());
+        fields.insert("path_truncated", true.to_string());
+    }
+    fields
 }
 
 fn from_event(event: &Value) -> Result<Fields> {
@@ -252,6 +302,7 @@ fn from_event(event: &Value) -> Result<Fields> {
             let value = match name {
                 "host_pid" => process["host_pid"].clone(),
                 "host_tid" => data["worker_host_tid"].clone(),
+                "tid" => process["tid"].clone(),
                 "buf" => {
                     let hex = data["buf"].as_str().and_then(|b| b.strip_prefix("0x")).context("buf is no address")?;
                     u64::from_str_radix(hex, 16)?.into()
@@ -268,8 +319,8 @@ fn from_event(event: &Value) -> Result<Fields> {
         .collect()
 }
 
-fn compare(truth: &Value, event: &Value, tracepoints_only: bool) -> Result<()> {
-    let (wanted, got) = (from_truth(truth), from_event(event)?);
+fn compare(truth: &Value, event: &Value, depth: &Depth, tracepoints_only: bool) -> Result<()> {
+    let (wanted, got) = (from_truth(truth, depth), from_event(event)?);
     let wrong: Vec<_> = FIELDS
         .iter()
         .filter(|&name| wanted[name] != got[name])

@@ -68,7 +68,7 @@ fn interrupted() -> Result<()> {
         signal(&tracer.child, how)?;
         let ended = tracer.wait()?;
         ended.expect_success()?;
-        ensure!(ended.summary()? == format!("100 events, none lost (plan: {})", plan), "{}", ended.stderr);
+        ensure!(ended.summary()? == format!("100 events, none lost (plan: {plan})"), "{}", ended.stderr);
     }
     Ok(())
 }

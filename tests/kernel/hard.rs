@@ -41,9 +41,9 @@ pub(crate) const NOBODY: u32 = 65534;
 const WRITES: u64 = 300;
 
 /// What cannot be had here is said; under CI on the host nothing is left out.
-fn skip(why: &str) -> Result<()> {
+fn skip(test: &str, why: &str) -> Result<()> {
     ensure!(in_vm() || std::env::var_os("CI").is_none_or(|v| v != "true"), "skipped: {why}");
-    eprintln!("skipped: {why}");
+    eprintln!("skipped: hard::{test}: {why}");
     Ok(())
 }
 
@@ -138,8 +138,8 @@ impl Place {
 
 // Numbers of linux/capability.h.
 const SYS_RESOURCE: u32 = 24;
-pub(crate) const PERFMON: u32 = 38;
-pub(crate) const BPF: u32 = 39;
+const PERFMON: u32 = 38;
+const BPF: u32 = 39;
 
 /// Runs it as `user` with these capabilities and no other, whatever the user is.
 pub(crate) fn with_capabilities(command: &mut Command, user: u32, wanted: u64) {
@@ -188,7 +188,7 @@ fn set_capabilities(mask: u64) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-pub(crate) fn mask(capabilities: &[u32]) -> u64 {
+fn mask(capabilities: &[u32]) -> u64 {
     capabilities.iter().fold(0, |mask, c| mask | 1 << c)
 }
 
@@ -201,12 +201,15 @@ fn too_few(capabilities: &[u32], missing: &str) -> Result<()> {
     Ok(())
 }
 
-fn two_suffice(user: u32) -> Result<()> {
-    let mut capabilities = mask(&[BPF, PERFMON]);
+/// The two capabilities that ringwatch needs.
+pub(crate) fn needed() -> Result<u64> {
     // Before 5.11 maps count against a limit that only this one raises.
-    if kernel_version()? < (5, 11) {
-        capabilities |= mask(&[SYS_RESOURCE]);
-    }
+    let others: &[u32] = if kernel_version()? < (5, 11) { &[SYS_RESOURCE] } else { &[] };
+    Ok(mask(&[BPF, PERFMON]) | mask(others))
+}
+
+fn two_suffice(user: u32) -> Result<()> {
+    let capabilities = needed()?;
     Place::new()?.sees_a_burst(&[], |c| with_capabilities(c, user, capabilities))
 }
 
@@ -246,7 +249,7 @@ fn btf_from_file() -> Result<()> {
     let place = Place::new()?;
     let file = place.path("btf");
     if let Err(error) = fs::copy(BTF, &file) {
-        return skip(&format!("{BTF}: {error}"));
+        return skip("btf_from_a_file_serves_as_well", &format!("{BTF}: {error}"));
     }
     let file = file.to_string_lossy();
     place.sees_a_burst(&["--btf", &file], without_btf)?;
@@ -307,7 +310,7 @@ fn io_uring_disabled() -> Result<()> {
     let path = "/proc/sys/kernel/io_uring_disabled";
     let sysctl = match fs::read_to_string(path) {
         Ok(before) => Sysctl { path, before },
-        Err(error) => return skip(&format!("{path}: {error}")),
+        Err(error) => return skip("io_uring_disabled_is_noted", &format!("{path}: {error}")),
     };
     for value in ["1", "2"] {
         sysctl.set(value)?;
@@ -321,14 +324,14 @@ fn io_uring_disabled() -> Result<()> {
 const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
 
 /// False: the kernel cannot be locked down.
-fn lock_down(mode: &str) -> Result<bool> {
+fn lock_down(test: &str, mode: &str) -> Result<bool> {
     ensure!(in_vm(), "only in a virtual machine: it lasts until the next boot");
     if !Path::new(LOCKDOWN).exists() {
         // A guest need not have it; where it is there already, this fails.
         let _ = Command::new("mount").args(["-t", "securityfs", "securityfs", "/sys/kernel/security"]).output();
     }
     if !Path::new(LOCKDOWN).exists() {
-        skip("the kernel has no lockdown")?;
+        skip(test, "the kernel has no lockdown")?;
         return Ok(false);
     }
     let active = || fs::read_to_string(LOCKDOWN).map(|modes| modes.contains(&format!("[{mode}]")));
@@ -340,7 +343,7 @@ fn lock_down(mode: &str) -> Result<bool> {
 }
 
 fn lockdown_integrity() -> Result<()> {
-    if !lock_down("integrity")? {
+    if !lock_down("lockdown_1_integrity", "integrity")? {
         return Ok(());
     }
     let place = Place::new()?;
@@ -353,7 +356,7 @@ fn lockdown_integrity() -> Result<()> {
 }
 
 fn lockdown_confidentiality() -> Result<()> {
-    if !lock_down("confidentiality")? {
+    if !lock_down("lockdown_2_confidentiality", "confidentiality")? {
         return Ok(());
     }
     let words = ["lockdown is in mode confidentiality", "lockdown=integrity"];

@@ -10,27 +10,51 @@ use serde_json::Value;
 
 use crate::support::{Test, directory};
 
-pub(crate) const TESTS: &[Test] = &[("legacy_programs_load_against_types_of_5_4", loads)];
+pub(crate) const TESTS: &[Test] = &[
+    ("legacy_programs_load_against_types_of_5_4", loads),
+    ("a_refused_program_is_named_with_the_end_of_the_verifiers_log", refused),
+];
 
 /// Compiled from tests/kernels/types/linux-5.4.c.
 const TYPES: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/linux-5.4.o"));
+const BROKEN_TYPES: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/linux-5.4-broken.o"));
 const FACTS: &str = include_str!("../kernels/types/5.4.json");
 
-fn loads() -> Result<()> {
+/// Starts the plan of 5.4 with `types`, which cannot end well on any other kernel.
+fn start(types: &[u8]) -> Result<Error> {
     let recorded: Value = serde_json::from_str(FACTS)?;
     let facts: Facts = serde_json::from_value(recorded["facts"].clone())?;
     let mut plan = plan(&facts, None)?;
     ensure!(plan.kind == PlanKind::KprobeLegacy && plan.flags.perf_buffer, "{plan:?}");
     plan.follow_tree();
     let directory = directory()?;
-    let btf = directory.path().join("linux-5.4.o");
-    fs::write(&btf, TYPES)?;
+    let btf = directory.path().join("types.o");
+    fs::write(&btf, types)?;
     let options = Options { buffer_size: 65536, btf: Some(btf), ..Options::default() };
-    // Loading comes first, and of all programs: what fails is only that this kernel has no such function to attach to.
     match driver::start(&mut Storage::default(), &plan, &options) {
-        Err(Error::Attach { probe, .. }) => ensure!(probe == "__io_submit_sqe", "cannot attach to {probe}"),
-        Err(other) => return Err(other).context("the programs do not load"),
+        Err(error) => Ok(error),
         Ok(session) => bail!("attached to functions of 5.4 here: {session:?}"),
+    }
+}
+
+fn loads() -> Result<()> {
+    // Loading comes first, and of all programs: what fails is only that this kernel has no such function to attach to,
+    // or no kprobes at all.
+    match start(TYPES)? {
+        Error::Attach { probe, .. } => {
+            ensure!(["io_complete_rw", "__io_submit_sqe"].contains(&&*probe), "cannot attach to {probe}");
+        }
+        other => return Err(other).context("the programs do not load"),
+    }
+    Ok(())
+}
+
+fn refused() -> Result<()> {
+    let error = start(BROKEN_TYPES)?.to_string();
+    ensure!(error.starts_with("the kernel refused the program legacy_"), "{error}");
+    ensure!(error.contains("io_rings") && error.contains("processed "), "{error}");
+    for advice in ["MEMLOCK", "ulimit", "libbpf: failed to load object"] {
+        ensure!(!error.contains(advice), "{error}");
     }
     Ok(())
 }

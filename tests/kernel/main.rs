@@ -6,6 +6,7 @@
 //! RINGWATCH_BIN and RINGWATCH_WORKLOAD name the programs under test where they are not where cargo built them.
 
 mod corpus;
+mod depth;
 mod endings;
 mod filters;
 mod hard;

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::hard::{BPF, NOBODY, PERFMON, Place, mask, with_capabilities, without_btf};
+use crate::hard::{NOBODY, Place, needed, with_capabilities, without_btf};
 use crate::support::{PATIENCE, Test, command, ringwatch, signal, workload};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -290,7 +290,7 @@ fn two_capabilities() -> Result<()> {
     let place = Place::new()?;
     let holder = Holder::new()?;
     let mut ringwatch = inventory(&place.ringwatch, &["--from", "bpf"], holder.pid()?);
-    with_capabilities(&mut ringwatch, NOBODY, mask(&[BPF, PERFMON]));
+    with_capabilities(&mut ringwatch, NOBODY, needed()?);
     let told = run(&mut ringwatch)?;
     ensure!(told.rings.len() == holder.truths.len(), "{:#?}", told.rings);
     for truth in &holder.truths {

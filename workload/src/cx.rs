@@ -38,6 +38,15 @@ pub(crate) fn skip(reason: impl Into<String>) -> anyhow::Error {
 pub(crate) struct Ids {
     pub(crate) pid: u32,
     pub(crate) tid: u32,
+    /// The thread id in the thread's own pid namespace.
+    pub(crate) own_tid: u32,
+}
+
+impl Ids {
+    /// A child's first thread, by what `fork` returned in the same pid namespace.
+    pub(crate) fn of_child(pid: u32) -> Self {
+        Self { pid, tid: pid, own_tid: pid }
+    }
 }
 
 /// Counters that all processes of a case share.
@@ -118,7 +127,7 @@ impl Cx {
         let mut parts = link.split("/task/");
         let mut next = || parts.next().and_then(|n| n.parse().ok());
         match (next(), next()) {
-            (Some(pid), Some(tid)) => Ok(Ids { pid, tid }),
+            (Some(pid), Some(tid)) => Ok(Ids { pid, tid, own_tid: os::gettid() }),
             _ => Err(anyhow!("/proc/thread-self leads to {link}")),
         }
     }
@@ -238,8 +247,7 @@ impl Cx {
 
     /// Whether the kernel knows `IOSQE_CQE_SKIP_SUCCESS`.
     pub(crate) fn needs_cqe_skip(&self) -> Result<()> {
-        const FEAT_CQE_SKIP: u32 = 1 << 11;
-        if self.plain_ring()?.ring.params().features & FEAT_CQE_SKIP != 0 {
+        if self.plain_ring()?.ring.has(sys::FEAT_CQE_SKIP) {
             return Ok(());
         }
         Err(skip("this kernel has no IOSQE_CQE_SKIP_SUCCESS"))

@@ -318,14 +318,22 @@ impl AsRawFd for Number {
     }
 }
 
+/// Whether the kernel writes to such a file without blocking, tried with a byte.
+pub(crate) fn takes_nowait(file: &impl AsRawFd) -> bool {
+    let byte = 0u8;
+    let iovec = libc::iovec { iov_base: (&raw const byte).cast_mut().cast(), iov_len: 1 };
+    // SAFETY: one segment of one byte, which is only read.
+    unsafe { libc::pwritev2(file.as_raw_fd(), &iovec, 1, -1, libc::RWF_NOWAIT) == 1 }
+}
+
 /// Whether the kernel writes to pipes without blocking: older ones cannot, and leave them to workers.
 pub(crate) fn pipes_take_nowait() -> bool {
     static ANSWER: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
-    *ANSWER.get_or_init(|| {
-        let Ok((_reader, writer)) = pipe(0) else { return false };
-        let byte = 0u8;
-        let iovec = libc::iovec { iov_base: (&raw const byte).cast_mut().cast(), iov_len: 1 };
-        // SAFETY: one segment of one byte, which is only read.
-        unsafe { libc::pwritev2(writer.as_raw_fd(), &iovec, 1, -1, libc::RWF_NOWAIT) == 1 }
-    })
+    *ANSWER.get_or_init(|| pipe(0).is_ok_and(|(_reader, writer)| takes_nowait(&writer)))
+}
+
+/// The calling thread in its own pid namespace.
+pub(crate) fn gettid() -> u32 {
+    // SAFETY: no pointer is passed.
+    unsafe { libc::gettid() as u32 }
 }

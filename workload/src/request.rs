@@ -59,6 +59,7 @@ impl Request {
             case: cx.case,
             host_pid: 0,
             host_tid: 0,
+            tid: 0,
             submitter: "thread",
             executor: Vec::new(),
             user_data,

@@ -140,6 +140,11 @@ impl Ring {
         &self.params
     }
 
+    /// Whether the kernel has an `IORING_FEAT_`.
+    pub(crate) fn has(&self, feature: u32) -> bool {
+        self.params.features & feature != 0
+    }
+
     pub(crate) fn is_sqpoll(&self) -> bool {
         self.params.flags & sys::SETUP_SQPOLL != 0
     }
@@ -338,6 +343,13 @@ impl Ring {
         let arg = buffers.as_ptr().cast_mut().cast();
         // SAFETY: the kernel reads `buffers.len()` elements; the caller keeps the buffers mapped.
         unsafe { sys::register(self.fd(), sys::REGISTER_BUFFERS, arg, buffers.len() as u32) }.map(drop)
+    }
+
+    /// Has the kernel count completions in an eventfd.
+    pub(crate) fn register_eventfd(&self, event: &impl AsRawFd) -> io::Result<()> {
+        let mut fd = event.as_raw_fd();
+        // SAFETY: the kernel reads one live descriptor.
+        unsafe { sys::register(self.fd(), sys::REGISTER_EVENTFD, ptr::from_mut(&mut fd).cast(), 1) }.map(drop)
     }
 
     pub(crate) fn enable(&self) -> io::Result<()> {

@@ -83,6 +83,7 @@ pub(crate) fn sign(requests: &mut [Request], ids: Ids, sqpoll: bool) {
         if let Some(truth) = &mut request.truth {
             truth.host_pid = ids.pid;
             truth.host_tid = ids.tid;
+            truth.tid = ids.own_tid;
             truth.submitter = if sqpoll { "sqpoll" } else { "thread" };
             truth.executor = executor;
         }

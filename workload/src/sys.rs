@@ -39,6 +39,9 @@ pub(crate) const SETUP_REGISTERED_FD_ONLY: u32 = 1 << 15;
 pub(crate) const SETUP_NO_SQARRAY: u32 = 1 << 16;
 
 pub(crate) const FEAT_SINGLE_MMAP: u32 = 1 << 0;
+pub(crate) const FEAT_CQE_SKIP: u32 = 1 << 11;
+/// A linked request gets its file when its turn comes; without this, all is decided at submission.
+pub(crate) const FEAT_LINKED_FILE: u32 = 1 << 12;
 
 pub(crate) const ENTER_GETEVENTS: u32 = 1 << 0;
 pub(crate) const ENTER_SQ_WAKEUP: u32 = 1 << 1;
@@ -49,6 +52,7 @@ pub(crate) const SQ_CQ_OVERFLOW: u32 = 1 << 1;
 
 pub(crate) const REGISTER_BUFFERS: u32 = 0;
 pub(crate) const REGISTER_FILES: u32 = 2;
+pub(crate) const REGISTER_EVENTFD: u32 = 4;
 pub(crate) const REGISTER_PROBE: u32 = 8;
 pub(crate) const REGISTER_PERSONALITY: u32 = 9;
 pub(crate) const REGISTER_ENABLE_RINGS: u32 = 12;

@@ -8,6 +8,8 @@ pub(crate) struct Truth {
     pub(crate) case: &'static str,
     pub(crate) host_pid: u32,
     pub(crate) host_tid: u32,
+    /// In the thread's own pid namespace.
+    pub(crate) tid: u32,
     pub(crate) submitter: &'static str,
     /// Any of these may have carried the request out; empty: not to be checked.
     pub(crate) executor: Vec<&'static str>,

@@ -14,7 +14,7 @@ pub use self::log::Verified;
 use self::object::{Loaded, Open};
 pub use self::reader::Reader;
 use super::health::{Capability, ProbeHealth, capabilities};
-use super::plan::{Choice, Plan};
+use super::plan::{Choice, Object, Plan};
 use super::probe::Probe;
 
 /// Values of one kind that the kernel side can hold; `RW_FILTER_MAX`.
@@ -186,8 +186,9 @@ impl<'obj> Session<'obj> {
         let loaded = loaded.map_err(|cause| {
             let choice = said.refused.as_deref().and_then(|name| object::choice_of(plan.object, name));
             let what = said.refused.map_or_else(|| "the BPF programs".to_owned(), |name| format!("the program {name}"));
-            let reason = format!("the kernel refused {what}: {cause}{}", said.text);
-            Refused { choice, reason, error: Error::Load { what, cause, log: said.text } }
+            let log = advice(plan, &cause, &said.text).to_owned() + &said.text;
+            let reason = format!("the kernel refused {what}: {cause}{log}");
+            Refused { choice, reason, error: Error::Load { what, cause, log } }
         })?;
         let mut session =
             Self { loaded, links: vec![], plan: plan.clone(), health: vec![], verified: said.verified, epoch: 0 };
@@ -356,6 +357,16 @@ impl<'obj> Session<'obj> {
         }
         Ok(records)
     }
+}
+
+/// What may help where the kernel permits no load.
+fn advice(plan: &Plan, cause: &libbpf_rs::Error, log: &str) -> &'static str {
+    // The verifier says what it did; a limit is met before it.
+    let denied = cause.kind() == libbpf_rs::ErrorKind::PermissionDenied && !log.contains("processed ");
+    if denied && plan.object == Object::Early && !super::facts::may_exceed_limits() {
+        return "; before 5.11 BPF counts as locked memory: grant CAP_SYS_RESOURCE as well";
+    }
+    ""
 }
 
 fn recursion_misses(fd: std::os::fd::BorrowedFd<'_>) -> Option<u64> {

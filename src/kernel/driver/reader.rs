@@ -16,9 +16,11 @@ const PAGE: usize = 4096;
 #[derive(Debug)]
 pub struct Reader<'cb>(Kind<'cb>);
 
+type Receive<'cb> = Box<dyn FnMut(&[u8]) + 'cb>;
+
 enum Kind<'cb> {
     Ring(RingBuffer<'cb>),
-    Perf { buffer: PerfBuffer<'cb>, order: Rc<RefCell<Order>>, receive: RefCell<Box<dyn FnMut(&[u8]) + 'cb>> },
+    Perf { buffer: PerfBuffer<'cb>, order: Rc<RefCell<Order>>, receive: RefCell<Receive<'cb>> },
 }
 
 /// Records of several CPUs, read one CPU after the other. A string may be read after the write that needs it, but at

@@ -188,7 +188,12 @@ struct io_uring {
 };
 
 struct io_rings {
+#ifdef WITHOUT_CQ
+	/* What no kernel has: a program that reads it is refused. */
+	struct io_uring sq;
+#else
 	struct io_uring sq, cq;
+#endif
 };
 
 struct io_ring_ctx {

@@ -151,13 +151,30 @@ fn link_skip_fails(cx: &Cx) -> Result<()> {
 fn hardlink(cx: &Cx) -> Result<()> {
     let (_bad, bad) = read_only(cx)?;
     let (_file, file) = file(cx, 0)?;
+    let full = os::open("/dev/full", 0)?;
+    let full = Target::at(&full, "/dev/full").map(|target| (full, target))?;
     let hard = |request: Request| request.flags(sys::SQE_IO_HARDLINK);
-    cx.run(vec![
-        hard(cx.write(&file, 0, cx.buf(20))),
-        hard(cx.write(&bad, 0, cx.buf(21)).fails(libc::EBADF)),
-        hard(cx.write(&file, 20, cx.buf(22))),
-        cx.write(&file, 42, cx.buf(23)),
-    ])
+    let mut ring = cx.plain_ring()?;
+    ring.run(
+        cx,
+        vec![
+            hard(cx.write(&file, 0, cx.buf(20))),
+            hard(cx.write(&full.1, 20, cx.buf(24)).fails(libc::ENOSPC)),
+            cx.write(&file, 20, cx.buf(25)),
+        ],
+    )?;
+    // Where files are looked at before anything is issued, one that cannot be written to ends the whole chain.
+    let whole = ring.ring.has(sys::FEAT_LINKED_FILE);
+    let other = |request: Request| if whole { request } else { request.cancelled() };
+    ring.run(
+        cx,
+        vec![
+            hard(other(cx.write(&file, 0, cx.buf(20)))),
+            hard(cx.write(&bad, 0, cx.buf(21)).fails(libc::EBADF)),
+            hard(other(cx.write(&file, 20, cx.buf(22)))),
+            other(cx.write(&file, 42, cx.buf(23))),
+        ],
+    )
 }
 
 fn link_timeout_fires(cx: &Cx) -> Result<()> {
@@ -283,8 +300,7 @@ fn end_in_flight(cx: &Cx, end: impl FnOnce(i32) -> Result<()>) -> Result<()> {
         os::exit_now()
     })?;
     submitted.pass()?;
-    let pid = child as u32;
-    sign(&mut requests, Ids { pid, tid: pid }, false);
+    sign(&mut requests, Ids::of_child(child as u32), false);
     end(child).and_then(|()| leave.open())?;
     os::wait(child)?;
     requests.into_iter().try_for_each(|request| settle_unseen(cx, request))

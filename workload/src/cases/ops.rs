@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::{Case, case};
-use crate::cx::{Buf, Cx};
+use crate::cx::{Buf, Cx, skip};
 use crate::os;
 use crate::request::Request;
 use crate::ring::Setup;
@@ -17,7 +17,7 @@ pub(super) const CASES: &[Case] = &[
     case("write-fixed", "WRITE_FIXED from a registered buffer", write_fixed),
     case("writev-fixed", "WRITEV_FIXED from a registered buffer", writev_fixed),
     case("fixed-file", "registered files, by index", fixed_file),
-    case("direct-descriptor", "a file opened into a slot by a linked openat", direct_descriptor),
+    case("direct-descriptor", "a file opened into a slot by openat, linked where the kernel can", direct_descriptor),
     case("direct-descriptor-skip", "the same with IOSQE_CQE_SKIP_SUCCESS", direct_descriptor_skip),
     case("all-opcodes-null", "all opcodes to the null device in one batch", all_opcodes_null),
 ];
@@ -103,22 +103,37 @@ fn opened_in_slot(cx: &Cx, name: &str) -> Result<(Session, Request, Target)> {
     let target = Target::at(&file, &path)?.fixed(1);
     let ring = cx.plain_ring()?;
     ring.ring.register_files(&[-1; 4])?;
-    let open = cx.open_direct(&os::cstr(&path)?, libc::O_WRONLY, 1).linked();
+    let open = cx.open_direct(&os::cstr(&path)?, libc::O_WRONLY, 1);
     Ok((ring, open, target))
 }
 
 fn direct_descriptor(cx: &Cx) -> Result<()> {
     let (mut ring, open, target) = opened_in_slot(cx, "file")?;
-    ring.run(cx, vec![open, cx.write(&target, 0, cx.buf(60))])?;
+    let write = cx.write(&target, 0, cx.buf(60));
+    if ring.ring.has(sys::FEAT_LINKED_FILE) {
+        ring.run(cx, vec![open.linked(), write])?;
+    } else {
+        // The slot must have its file when the write is submitted.
+        ring.push(&[open])?;
+        ring.ring.submit_all()?;
+        match ring.ring.wait()?.res {
+            0 => ring.run(cx, vec![write])?,
+            // The slot is refused, or not looked at.
+            other => return Err(skip(format!("openat into a slot gives {other}"))),
+        }
+    }
     ring.run(cx, vec![cx.write(&target, 60, cx.buf(61))])
 }
 
 fn direct_descriptor_skip(cx: &Cx) -> Result<()> {
     cx.needs_cqe_skip()?;
     let (mut ring, open, target) = opened_in_slot(cx, "file")?;
+    if !ring.ring.has(sys::FEAT_LINKED_FILE) {
+        return Err(skip("this kernel has no IORING_FEAT_LINKED_FILE"));
+    }
     // The NOP at the end of the chain tells that the write before it is done.
     let write = cx.write(&target, 0, cx.buf(62)).skips().linked();
-    ring.run(cx, vec![open, write, cx.nop()])
+    ring.run(cx, vec![open.linked(), write, cx.nop()])
 }
 
 fn all_opcodes_null(cx: &Cx) -> Result<()> {

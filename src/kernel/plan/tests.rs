@@ -1,0 +1,236 @@
+//! One fact at a time is taken from a host that can do everything.
+
+use super::super::facts::Capabilities;
+use super::*;
+
+/// A host that can do everything; each test takes one thing away.
+fn capable() -> Facts {
+    let tracepoints = [
+        ("io_uring_submit_req", &["io_kiocb*"][..]),
+        ("io_uring_req_failed", &["io_uring_sqe*", "io_kiocb*", "int"]),
+        ("io_uring_queue_async_work", &["io_kiocb*", "int"]),
+        ("io_uring_complete", &["io_ring_ctx*", "void*", "io_uring_cqe*"]),
+        ("io_uring_cqe_overflow", &["void*", "long long unsigned int", "s32", "u32", "void*"]),
+        ("io_uring_fail_link", &["io_kiocb*", "io_kiocb*"]),
+        ("io_uring_create", &["int", "void*", "u32", "u32", "u32"]),
+    ];
+    Facts {
+        release: "6.18.0".to_owned(),
+        machine: "x86_64".to_owned(),
+        root: true,
+        capabilities: Some(Capabilities { sys_admin: true, ..Capabilities::default() }),
+        io_uring_disabled: Some(0),
+        lockdown: Some("none".to_owned()),
+        kprobes: Some(true),
+        fentry: Some(true),
+        symbols: Some(vec!["io_write".to_owned()]),
+        btf: Some(BtfFacts {
+            tracepoints: tracepoints
+                .map(|(name, arguments)| (name.to_owned(), arguments.iter().map(ToString::to_string).collect()))
+                .into(),
+            request_flags: [("REQ_F_FIXED_FILE", 0), ("REQ_F_CQE_SKIP", 6)].map(|(n, b)| (n.to_owned(), b)).into(),
+            functions: vec!["bpf_rdonly_cast".to_owned()],
+            helpers: ["BPF_FUNC_loop", "BPF_FUNC_for_each_map_elem", "BPF_FUNC_ringbuf_output"]
+                .map(ToOwned::to_owned)
+                .into(),
+            io_uring: true,
+            from_kernel: true,
+            ..BtfFacts::default()
+        }),
+    }
+}
+
+fn without(change: impl FnOnce(&mut Facts)) -> Result<Plan, Refusal> {
+    let mut facts = capable();
+    change(&mut facts);
+    plan(&facts, None)
+}
+
+fn btf(change: impl FnOnce(&mut BtfFacts)) -> Result<Plan, Refusal> {
+    without(|f| {
+        if let Some(btf) = &mut f.btf {
+            change(btf);
+        }
+    })
+}
+
+fn twin_of(plan: &Plan, probe: Probe) -> Option<Twin> {
+    plan.probes.iter().find(|c| c.probe == probe).map(|c| c.twin)
+}
+
+#[test]
+fn a_capable_host_gets_every_probe_typed_where_it_is_hot() {
+    let plan = without(|_| {}).unwrap();
+    assert_eq!((plan.kind, plan.object, plan.probes.len()), (PlanKind::Fentry, Object::Typed, 8));
+    assert!(plan.missing.is_empty());
+    assert_eq!(twin_of(&plan, Probe::IoUringSubmitReq), Some(Twin::Typed));
+    assert_eq!(twin_of(&plan, Probe::IoUringCqeOverflow), Some(Twin::Raw));
+    assert_eq!((plan.flags.fixed_file, plan.flags.cqe_skip, plan.flags.fail), (1, 64, 0));
+}
+
+#[test]
+fn completion_is_attached_before_submission() {
+    let plan = without(|_| {}).unwrap();
+    let at = |probe| plan.probes.iter().position(|c| c.probe == probe);
+    assert!(at(Probe::IoUringComplete) < at(Probe::IoUringSubmitReq));
+}
+
+#[test]
+fn without_typed_reads_all_twins_are_raw() {
+    let plan = btf(|b| b.functions.clear()).unwrap();
+    assert!(!plan.is_typed());
+}
+
+#[test]
+fn the_older_submission_tracepoint_serves_as_well() {
+    let plan = btf(|b| {
+        let arguments = b.tracepoints.remove("io_uring_submit_req").unwrap();
+        b.tracepoints.insert("io_uring_submit_sqe".to_owned(), [arguments, vec!["bool".to_owned()]].concat());
+    })
+    .unwrap();
+    assert_eq!(twin_of(&plan, Probe::IoUringSubmitSqe), Some(Twin::Typed));
+    assert_eq!(twin_of(&plan, Probe::IoUringSubmitReq), None);
+}
+
+#[test]
+fn a_missing_probe_is_named_with_what_it_costs() {
+    let plan = btf(|b| drop(b.tracepoints.remove("io_uring_fail_link"))).unwrap();
+    assert_eq!(plan.missing.len(), 1);
+    assert_eq!(plan.missing[0].0, Probe::IoUringFailLink);
+    assert!(plan.missing[0].1.contains("without a CQE"));
+}
+
+/// As 5.10 with the io_uring of 5.15.
+fn early(change: impl FnOnce(&mut Facts)) -> Result<Plan, Refusal> {
+    without(|f| {
+        let tracepoints = [
+            ("io_uring_submit_sqe", &["void*", "void*", "u8", "u64", "u32", "bool", "bool"][..]),
+            ("io_uring_queue_async_work", &["void*", "int", "void*", "io_wq_work*", "unsigned int"]),
+            ("io_uring_complete", &["void*", "u64", "int", "unsigned int"]),
+            ("io_uring_fail_link", &["void*", "void*"]),
+            ("io_uring_create", &["int", "void*", "u32", "u32", "u32"]),
+        ];
+        let functions = ["io_write", "kiocb_done", "io_complete_rw", "io_complete_rw_iopoll", "io_req_complete_post"];
+        f.symbols = Some(functions.map(ToOwned::to_owned).into());
+        if let Some(btf) = &mut f.btf {
+            btf.tracepoints = tracepoints
+                .map(|(name, arguments)| (name.to_owned(), arguments.iter().map(ToString::to_string).collect()))
+                .into();
+            btf.functions.clear();
+            btf.helpers = vec!["BPF_FUNC_ringbuf_output".to_owned()];
+        }
+        change(f);
+    })
+}
+
+#[test]
+fn where_completions_name_no_request_functions_tell_it() {
+    let plan = early(|_| {}).unwrap();
+    assert_eq!((plan.kind, plan.object), (PlanKind::Fentry, Object::Early));
+    assert_eq!(twin_of(&plan, Probe::IoReqCompletePost), Some(Twin::Fentry));
+    assert_eq!(twin_of(&plan, Probe::IoWrite), None);
+    assert!(plan.missing.is_empty() && !plan.flags.submit_unseen && !plan.flags.perf_buffer);
+    let plan = early(|f| f.fentry = Some(false)).unwrap();
+    assert_eq!(plan.kind, PlanKind::Kprobe);
+    assert_eq!(twin_of(&plan, Probe::KiocbDone), Some(Twin::Kprobe));
+    let refusal = early(|f| (f.fentry, f.kprobes) = (Some(false), Some(false))).unwrap_err().to_string();
+    assert!(refusal.contains("io_uring_complete does not carry the request"), "{refusal}");
+    assert!(refusal.contains("CONFIG_KPROBES=n"), "{refusal}");
+}
+
+#[test]
+fn where_submissions_name_no_request_io_write_does() {
+    let plan = early(|f| {
+        let Some(btf) = &mut f.btf else { return };
+        btf.tracepoints.insert("io_uring_submit_sqe".to_owned(), vec!["void*".to_owned(), "u8".to_owned()]);
+        btf.helpers.clear();
+    })
+    .unwrap();
+    assert_eq!(twin_of(&plan, Probe::IoWrite), Some(Twin::Fentry));
+    assert!(plan.flags.submit_unseen && plan.flags.perf_buffer);
+}
+
+#[test]
+fn the_tracepoints_of_5_18_have_a_form_of_their_own() {
+    let plan = btf(|b| {
+        for (name, arguments) in [
+            ("io_uring_submit_sqe", &["void*", "void*", "long long unsigned int", "u8", "u32", "bool", "bool"][..]),
+            ("io_uring_req_failed", &["io_uring_sqe*", "void*", "void*", "int"]),
+            ("io_uring_queue_async_work", &["void*", "void*", "long long unsigned int"]),
+            ("io_uring_complete", &["void*", "void*", "u64", "int", "unsigned int"]),
+            ("io_uring_fail_link", &["void*", "void*", "long long unsigned int", "u8", "void*"]),
+        ] {
+            b.tracepoints.insert(name.to_owned(), arguments.iter().map(ToString::to_string).collect());
+        }
+        b.tracepoints.remove("io_uring_submit_req");
+        b.tracepoints.remove("io_uring_cqe_overflow");
+        b.functions.clear();
+    })
+    .unwrap();
+    assert_eq!(plan.object, Object::Raw);
+    assert_eq!(twin_of(&plan, Probe::IoUringSubmitSqe), Some(Twin::Raw518));
+    assert_eq!(twin_of(&plan, Probe::IoUringComplete), Some(Twin::Raw));
+    assert!(plan.missing.is_empty() && plan.tells_overflow_itself());
+}
+
+#[test]
+fn without_tracepoints_functions_tell_all() {
+    let legacy = |f: &mut Facts| {
+        let functions = ["__io_submit_sqe", "io_complete_rw", "io_complete_rw_iopoll", "io_uring_setup"];
+        f.symbols =
+            Some([&functions[..], &["io_cqring_fill_event"]].concat().iter().map(ToString::to_string).collect());
+        if let Some(btf) = &mut f.btf {
+            *btf = BtfFacts { io_uring: true, ..BtfFacts::default() };
+        }
+    };
+    let plan = without(legacy).unwrap();
+    assert_eq!((plan.kind, plan.object, plan.probes.len()), (PlanKind::KprobeLegacy, Object::Early, 5));
+    assert!(plan.missing.is_empty() && plan.flags.perf_buffer);
+    let refusal = plan_of(&capable(), PlanKind::KprobeLegacy).unwrap_err().to_string();
+    assert!(refusal.contains("leave --probes out"), "{refusal}");
+}
+
+fn plan_of(facts: &Facts, kind: PlanKind) -> Result<Plan, Refusal> {
+    plan(facts, Some(kind))
+}
+
+#[test]
+fn a_refused_probe_takes_no_other_down() {
+    let typed = without(|_| {}).unwrap();
+    let choice = |plan: &Plan, probe| *plan.probes.iter().find(|c| c.probe == probe).unwrap();
+    let raw = typed.without(choice(&typed, Probe::IoUringComplete)).unwrap();
+    assert_eq!((raw.kind, raw.object, raw.probes.len()), (typed.kind, Object::Raw, typed.probes.len()));
+    assert_eq!(raw.without(choice(&raw, Probe::IoUringComplete)), None);
+    let less = raw.without(choice(&raw, Probe::IoUringFailLink)).unwrap();
+    assert_eq!(less.probes.len(), raw.probes.len() - 1);
+    let tracepoint = typed.without(choice(&typed, Probe::IoWriteReturn)).unwrap();
+    assert_eq!((tracepoint.kind, tracepoint.object), (PlanKind::Tracepoint, Object::Typed));
+    let fentry = early(|_| {}).unwrap();
+    let kprobe = fentry.without(choice(&fentry, Probe::KiocbDone)).unwrap();
+    assert_eq!((kprobe.kind, kprobe.probes.len()), (PlanKind::Kprobe, fentry.probes.len()));
+}
+
+#[test]
+fn each_refusal_says_what_to_do() {
+    let refused = |result: Result<Plan, Refusal>| result.unwrap_err().to_string();
+    assert!(refused(without(|f| f.capabilities = Some(Capabilities::default()))).contains("run as root or grant"));
+    let half = Capabilities { bpf: true, ..Capabilities::default() };
+    assert!(refused(without(|f| f.capabilities = Some(half))).contains("CAP_PERFMON is missing"));
+    assert!(refused(without(|f| f.btf = None)).contains("CONFIG_DEBUG_INFO_BTF=y"));
+    assert!(refused(without(|f| f.lockdown = Some("confidentiality".to_owned()))).contains("lockdown=integrity"));
+    assert!(refused(btf(|b| b.io_uring = false)).contains("CONFIG_IO_URING"));
+    assert!(refused(btf(|b| b.tracepoints.clear())).contains("there is no tracepoint io_uring_complete"));
+    assert!(refused(btf(|b| b.helpers.clear())).contains("BPF_FUNC_loop"));
+}
+
+#[test]
+fn what_could_not_be_looked_at_does_not_stop_the_plan() {
+    assert!(
+        without(|f| {
+            f.capabilities = None;
+            f.lockdown = None;
+            f.io_uring_disabled = None;
+        })
+        .is_ok()
+    );
+}
