@@ -2,6 +2,7 @@
 
 mod check;
 mod events;
+mod rings;
 mod trace;
 
 use std::path::Path;
@@ -26,6 +27,7 @@ struct Arguments {
 enum Command {
     Trace(trace::Arguments),
     Check(check::Arguments),
+    Rings(rings::Arguments),
     Events(events::Arguments),
 }
 
@@ -85,6 +87,7 @@ pub fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Trace(arguments) => trace::run(arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Rings(arguments) => rings::run(&arguments),
         Command::Events(arguments) => events::run(&arguments),
     };
     match outcome {

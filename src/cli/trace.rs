@@ -182,7 +182,7 @@ fn globs(patterns: &[String]) -> Result<Option<globset::GlobSet>, Failure> {
 }
 
 /// A number with a unit; without one, seconds.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("`{text}` is no time: write 500ms, 10s, 5m or 1h");
     let at = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(at);

@@ -330,7 +330,9 @@ pub(super) fn may_exceed_limits() -> bool {
     effective(CAP_SYS_RESOURCE).unwrap_or(true)
 }
 
-fn capabilities() -> Option<Capabilities> {
+/// Capabilities of this process.
+#[must_use]
+pub fn capabilities() -> Option<Capabilities> {
     effective(CAP_BPF)?;
     let has = |n: u32| effective(n).unwrap_or(false);
     Some(Capabilities { bpf: has(CAP_BPF), perfmon: has(CAP_PERFMON), sys_admin: has(CAP_SYS_ADMIN) })

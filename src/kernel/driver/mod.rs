@@ -1,6 +1,6 @@
 //! Loads a plan, attaches its probes one by one, and reads what they send.
 
-mod log;
+pub(super) mod log;
 mod object;
 mod reader;
 
