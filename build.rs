@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use libbpf_cargo::SkeletonBuilder;
 
-const OBJECTS: [(&str, &str, &[&str]); 3] = include!("bpf/objects.rs");
+const OBJECTS: [(&str, &str, &[&str]); 4] = include!("bpf/objects.rs");
 
 const OLD_TYPES: &str = "tests/kernels/types/linux-5.4.c";
 

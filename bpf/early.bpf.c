@@ -16,6 +16,7 @@
 #include "read.h"
 #include "compat.h"
 #include "path.h"
+#include "task.h"
 #include "identity.h"
 #include "filter.h"
 #include "sums.h"

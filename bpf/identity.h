@@ -115,30 +115,6 @@ static __noinline void sqpoll_creator(struct who *who, struct io_ring_ctx *ctx)
 	bpf_probe_read_kernel(who->comm, RW_COMM_LEN, &leader->comm);
 }
 
-static __always_inline u32 uid_of(const bool typed, struct task_struct *task)
-{
-	const struct cred *cred = RD(typed, task, cred);
-
-	return RD(typed, cred, uid.val);
-}
-
-static __always_inline u64 cgroup_of(const bool typed, struct task_struct *task)
-{
-	struct css_set *set = RD(typed, task, cgroups);
-	struct cgroup *cgroup = RD(typed, set, dfl_cgrp);
-	struct kernfs_node *node = RD(typed, cgroup, kn);
-
-	return kernfs_id(typed, node);
-}
-
-static __always_inline u32 mnt_ns_of(const bool typed, struct task_struct *task)
-{
-	struct nsproxy *ns = RD(typed, task, nsproxy);
-	struct mnt_namespace *mnt = RD(typed, ns, mnt_ns);
-
-	return RD(typed, mnt, ns.inum);
-}
-
 static __always_inline bool who_is_body(const bool typed, struct task_struct *task, struct io_ring_ctx *ctx,
 					struct who *who)
 {
@@ -194,17 +170,6 @@ static __always_inline u64 task_hash(const bool typed, const struct who *who)
 static __noinline u64 task_hash_raw(const struct who *who)
 {
 	return task_hash(false, who);
-}
-
-static __always_inline u32 pid_in_ns(struct task_struct *task, u32 *ns)
-{
-	struct pid *pid = BPF_CORE_READ(task, thread_pid);
-	u32 level = BPF_CORE_READ(pid, level);
-	struct upid *at = (void *)pid + bpf_core_field_offset(struct pid, numbers) +
-			  level * bpf_core_type_size(struct upid);
-
-	*ns = BPF_CORE_READ(at, ns, ns.inum);
-	return BPF_CORE_READ(at, nr);
 }
 
 ONCE int task_send(CTX struct work *w)

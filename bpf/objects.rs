@@ -3,4 +3,5 @@
     ("typed", "bpf/ringwatch.bpf.c", &["-DRW_TYPED"]),
     ("raw", "bpf/ringwatch.bpf.c", &[]),
     ("early", "bpf/early.bpf.c", &["-DRW_EARLY"]),
+    ("rings", "bpf/rings.bpf.c", &[]),
 ]

@@ -18,15 +18,6 @@
  */
 #define ONCE static __noinline
 
-/* Programs of these kernels are not preempted, and what interrupts one has ended when it goes on. */
-static __always_inline bool claim(u32 *busy)
-{
-	if (*busy)
-		return false;
-	*busy = 1;
-	return true;
-}
-
 /* The step is a function of its own, so that the loop is simple enough for these verifiers. */
 #define STEP static __noinline
 #define REPEAT(n, step, state)               \
@@ -45,14 +36,23 @@ static __always_inline bool claim(u32 *busy)
 #define PASS_CTX
 #define ONCE __noinline
 
-static __always_inline bool claim(u32 *busy)
-{
-	return !__sync_val_compare_and_swap(busy, 0, 1);
-}
-
 #define STEP static
 #define REPEAT(n, step, state) bpf_loop(n, step, state, 0)
 
 #endif
+
+/* Of what belongs to one CPU. */
+static __always_inline bool claim(u32 *busy)
+{
+#if defined(RW_TYPED) || defined(RW_EARLY)
+	/* These programs are not preempted, and what interrupts one has ended when it goes on. */
+	if (*busy)
+		return false;
+	*busy = 1;
+	return true;
+#else
+	return !__sync_val_compare_and_swap(busy, 0, 1);
+#endif
+}
 
 #endif

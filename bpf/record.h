@@ -169,7 +169,9 @@ enum rw_counter {
 	RW_LOST_SCRATCH = 3,
 	/* Processes not followed because the table of the process tree was full. */
 	RW_LOST_TREE_FULL = 4,
-	RW_COUNTERS = 5,
+	/* What a second program did, since the first one was skipped. */
+	RW_COUNT_AGAIN = 5,
+	RW_COUNTERS = 6,
 };
 
 #endif

@@ -16,6 +16,7 @@
 #include "read.h"
 #include "compat.h"
 #include "path.h"
+#include "task.h"
 #include "identity.h"
 #include "filter.h"
 #include "sums.h"
@@ -23,6 +24,7 @@
 #include "write.h"
 #include "vector.h"
 #include "request.h"
+#include "again.h"
 
 #include "probes/submit.bpf.c"
 #include "probes/complete.bpf.c"

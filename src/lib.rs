@@ -3,7 +3,7 @@
 //! Data flows one way. The kernel side (`bpf/`) sends records through a ring buffer; [`tracer`] reads them on its
 //! own thread and hands them in batches to [`pipeline`], which decodes ([`record`]), joins ([`enrich`]), selects,
 //! and writes ([`output`]). What a record means stops at [`enrich`]; sinks know only [`event`]. What was not seen
-//! is in [`loss`]. Only [`kernel`] knows libbpf, and nothing above it knows which probe produced an event.
+//! is in [`loss`]. The inventory of rings ([`rings`]) is asked for, and needs none of this. Only [`kernel`] knows libbpf, and nothing above it knows which probe produced an event.
 
 pub mod child;
 pub mod cli;
@@ -15,5 +15,6 @@ pub mod manual;
 pub mod output;
 pub mod pipeline;
 pub mod record;
+pub mod rings;
 pub mod stat;
 pub mod tracer;

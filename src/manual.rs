@@ -7,6 +7,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
 use crate::event::{Event, EventsLost, IoWrite, Process};
+use crate::rings::{Holder, Personality, Registered, Ring, Sqpoll, Thread, Worker};
 
 /// One event's page.
 #[derive(Debug)]
@@ -127,7 +128,11 @@ fn fields(schema: &Value) -> Vec<Field> {
 /// `uint32`, `string or null`, or the values of an enum.
 fn kind(root: &Value, field: &Value) -> String {
     if let Some(name) = field.get("$ref").and_then(Value::as_str).and_then(|r| r.strip_prefix("#/$defs/")) {
-        return root.get("$defs").and_then(|d| d.get(name)).map_or_else(String::new, |d| kind(root, d));
+        return match root.get("$defs").and_then(|d| d.get(name)) {
+            Some(object) if object.get("properties").is_some() => name.to_owned(),
+            Some(other) => kind(root, other),
+            None => String::new(),
+        };
     }
     for list in ["anyOf", "oneOf"] {
         if let Some(kinds) = field.get(list).and_then(Value::as_array) {
@@ -140,9 +145,11 @@ fn kind(root: &Value, field: &Value) -> String {
     if let Some(values) = field.get("enum").and_then(Value::as_array) {
         return values.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
     }
+    let array = |of: &str| field.get("items").map_or_else(|| of.to_owned(), |i| format!("{of} of {}", kind(root, i)));
     let format = field.get("format").and_then(Value::as_str);
     let name = |t: &str| match (t, format) {
         ("integer", Some(format)) => format.to_owned(),
+        (t @ "array", _) => array(t),
         (t, _) => t.to_owned(),
     };
     match field.get("type") {
@@ -237,6 +244,38 @@ pub fn schema_file() -> String {
     format!("{:#}\n", stream_schema())
 }
 
+/// docs/rings.schema.json: a line of `ringwatch rings --json`.
+#[must_use]
+pub fn rings_schema_file() -> String {
+    format!("{:#}\n", schema_of::<Ring>())
+}
+
+/// docs/rings.md.
+#[must_use]
+pub fn rings_markdown() -> String {
+    let mut out = "# Rings\n\nMade by `cargo xtask docs`; do not edit. `ringwatch rings --json` prints one JSON object a line, \
+one for each ring that exists, whoever created it and however long ago. Its JSON Schema is \
+[rings.schema.json](rings.schema.json), which `ringwatch rings --schema` prints as well. What cannot be seen is in \
+[limits.md](limits.md).\n\nRings are found by BPF iterators over the open files, the registered rings and the mapped memory \
+of all tasks (Linux 5.8 and later, with BTF; CAP_BPF and CAP_PERFMON). Where these cannot be had, /proc tells what it \
+shows: `source` is `proc` then. What is not known is null. Thread and process ids that begin with `host_` are those of \
+ringwatch's own pid namespace.\n"
+        .to_owned();
+    let sections = [
+        ("Ring", schema_of::<Ring>()),
+        ("Holder", schema_of::<Holder>()),
+        ("Sqpoll", schema_of::<Sqpoll>()),
+        ("Personality", schema_of::<Personality>()),
+        ("Thread", schema_of::<Thread>()),
+        ("Registered", schema_of::<Registered>()),
+        ("Worker", schema_of::<Worker>()),
+    ];
+    for (name, schema) in sections {
+        let _ = write!(out, "\n## {name}\n\n{}", field_table(&schema));
+    }
+    out
+}
+
 /// Lines of at most 100 columns, indented by two.
 fn wrap(text: &str) -> String {
     let mut out = String::new();
@@ -296,6 +335,8 @@ mod tests {
         let documents = [
             ("docs/events.md", markdown()),
             ("docs/events.schema.json", schema_file()),
+            ("docs/rings.md", rings_markdown()),
+            ("docs/rings.schema.json", rings_schema_file()),
             ("docs/stat.schema.json", stat_schema_file()),
         ];
         for (file, now) in documents {

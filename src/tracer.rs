@@ -264,7 +264,7 @@ fn trace<C: Consumer>(
 /// Losses, pending writes to the buffer, and what the consumer asks for.
 fn care<C: Consumer>(session: &mut Session<'_>, consumer: &RefCell<&mut C>, watch: &mut Watch) -> Result<(), Error> {
     let counters = session.counters()?;
-    let lost: Vec<EventsLost> = watch.since(&counters, session.missed()).collect();
+    let lost: Vec<EventsLost> = watch.since(&counters, session.missed()?).collect();
     let mut consumer = consumer.borrow_mut();
     if !lost.is_empty() {
         consumer.lost(lost);

@@ -17,9 +17,7 @@ static __always_inline void finish(CTX struct io_kiocb *req, const struct same_k
 	if (!release(at, rec))
 		return;
 	if (!rec->task_id) {
-		if (!who_is(false, task, ctx, &w->who))
-			return;
-		if (!task_identify(PASS_CTX false, w))
+		if (!who_is(false, task, ctx, &w->who) || !task_identify(PASS_CTX false, w))
 			goto lost;
 		rec->task_id = w->who.task_id;
 	}
@@ -62,16 +60,18 @@ static __noinline int end(CTX u64 req, const struct same_key *key, s32 result)
 }
 
 /* A request that is not held was refused in preparation, or is older than ringwatch. */
-static __noinline int unheld(CTX struct io_kiocb *req, u8 opcode, s32 result)
+static __noinline int unheld(CTX struct io_kiocb *req, s64 result, bool completing)
 {
 	struct io_uring_sqe *sqe = last_sqe(BPF_CORE_READ(req, ctx));
+	u8 opcode = BPF_CORE_READ(req, opcode);
 	struct work *w;
-	bool refused = result < 0 && is_sqe_of(sqe, opcode, user_data_of(false, req));
+	bool refused;
 
+	refused = completing && result < 0 && is_sqe_of(sqe, opcode, user_data_of(false, req));
 	w = work_get();
 	if (!w)
 		return 0;
-	first_seen(PASS_CTX req, opcode, w, refused ? sqe : NULL, refused ? REFUSED : OLDER);
+	first_seen(PASS_CTX req, opcode, result, w, refused ? sqe : NULL, refused ? REFUSED : OLDER);
 	work_put(w);
 	return 0;
 }
@@ -87,7 +87,7 @@ static __always_inline u64 noted(CTX const struct same_key *key, s32 result, u64
 		return 0;
 	if (!is_of(completing, key)) {
 		recycled(PASS_CTX completing);
-		unheld(PASS_CTX req, opcode, result);
+		unheld(PASS_CTX req, result, true);
 	}
 	return completing;
 }
@@ -139,16 +139,22 @@ int BPF_PROG(fail_link, struct io_kiocb *req, struct io_kiocb *link)
  * The position is at its end here. When the completion is told, the kernel may have put the CQE's flags in its
  * place.
  */
-static __always_inline int on_moved(struct kiocb *kiocb, s64 result)
+static __always_inline int on_moved(CTX struct kiocb *kiocb, s64 result)
 {
-	u64 req = (u64)kiocb;
+	struct io_kiocb *req = (void *)kiocb;
+	u64 key = (u64)kiocb;
 	struct rw_write *rec;
 
-	if (!held_count || result == -EIOCBQUEUED)
+	if (result == -EIOCBQUEUED || !is_write(BPF_CORE_READ(req, opcode)))
 		return 0;
-	rec = bpf_map_lookup_elem(&held, &req);
-	if (!rec)
-		return 0;
+	rec = bpf_map_lookup_elem(&held, &key);
+	if (!rec) {
+		unheld(PASS_CTX req, result, false);
+		rec = bpf_map_lookup_elem(&held, &key);
+		/* Not followed. */
+		if (!rec)
+			return 0;
+	}
 	rec->ki_pos = BPF_CORE_READ(kiocb, ki_pos);
 	rec->flags |= RW_F_KI_POS;
 	return 0;
@@ -157,25 +163,25 @@ static __always_inline int on_moved(struct kiocb *kiocb, s64 result)
 SEC("fentry/kiocb_done")
 int BPF_PROG(kiocb_done_fentry, struct kiocb *kiocb, s64 result)
 {
-	return on_moved(kiocb, result);
+	return on_moved(ctx, kiocb, result);
 }
 
 SEC("kprobe/kiocb_done")
 int BPF_KPROBE(kiocb_done_kprobe, struct kiocb *kiocb, s64 result)
 {
-	return on_moved(kiocb, result);
+	return on_moved(ctx, kiocb, result);
 }
 
 SEC("fentry/io_complete_rw")
 int BPF_PROG(complete_rw_fentry, struct kiocb *kiocb, s64 result)
 {
-	return on_moved(kiocb, result);
+	return on_moved(ctx, kiocb, result);
 }
 
 SEC("kprobe/io_complete_rw")
 int BPF_KPROBE(complete_rw_kprobe, struct kiocb *kiocb, s64 result)
 {
-	return on_moved(kiocb, result);
+	return on_moved(ctx, kiocb, result);
 }
 
 /* The end of a polled write: its completion may be told or not. One that is to be tried again is no end. */
@@ -187,7 +193,7 @@ static __always_inline int on_polled(CTX struct kiocb *kiocb, s64 result)
 
 	if (result == -EAGAIN)
 		return 0;
-	on_moved(kiocb, result);
+	on_moved(PASS_CTX kiocb, result);
 	rec = bpf_map_lookup_elem(&held, &req);
 	if (!rec)
 		return 0;
@@ -199,11 +205,11 @@ static __always_inline int on_polled(CTX struct kiocb *kiocb, s64 result)
 SEC("fentry/io_complete_rw_iopoll")
 int BPF_PROG(complete_rw_iopoll_fentry, struct kiocb *kiocb, s64 result)
 {
-	return held_count ? on_polled(ctx, kiocb, result) : 0;
+	return on_polled(ctx, kiocb, result);
 }
 
 SEC("kprobe/io_complete_rw_iopoll")
 int BPF_KPROBE(complete_rw_iopoll_kprobe, struct kiocb *kiocb, s64 result)
 {
-	return held_count ? on_polled(ctx, kiocb, result) : 0;
+	return on_polled(ctx, kiocb, result);
 }

@@ -88,6 +88,17 @@ static __always_inline void set_vector(struct work *w)
 	}
 }
 
+/* At the end the segments are gone: what was written is the least that was asked for. */
+static __always_inline void set_vector_late(struct rw_write *rec, s64 result)
+{
+	rec->iov_count = 0;
+	if (is_vectored(rec->opcode)) {
+		rec->iov_count = rec->len;
+		rec->len = result > 0 ? result : 0;
+		rec->buf = 0;
+	}
+}
+
 enum seen_as {
 	/* Accepted: the request holds what was asked for. */
 	ACCEPTED,
@@ -97,7 +108,7 @@ enum seen_as {
 	OLDER,
 };
 
-static __always_inline void first_seen(CTX struct io_kiocb *req, u8 opcode, struct work *w,
+static __always_inline void first_seen(CTX struct io_kiocb *req, u8 opcode, s64 result, struct work *w,
 				       struct io_uring_sqe *sqe, enum seen_as as)
 {
 	struct io_ring_ctx *ctx = BPF_CORE_READ(req, ctx);
@@ -127,9 +138,12 @@ static __always_inline void first_seen(CTX struct io_kiocb *req, u8 opcode, stru
 		rec->flags |= RW_F_PREP_FAILED;
 	if (BPF_CORE_READ(req, flags) & cfg.req_cqe_skip)
 		rec->flags |= RW_F_CQE_SKIP;
-	if (as == OLDER)
+	if (as == OLDER) {
 		rec->asked_pos = -1;
-	set_vector(w);
+		set_vector_late(rec, result);
+	} else {
+		set_vector(w);
+	}
 	clear_end(rec);
 	clear_file(rec);
 	file = BPF_CORE_READ(req, file);
@@ -153,7 +167,8 @@ static __noinline int accept(CTX struct io_kiocb *req, u8 opcode)
 	if (!is_sqe_of(sqe, opcode, user_data_of(false, req)))
 		sqe = NULL;
 	/* A member of a link that was refused fails later, with its chain. */
-	first_seen(PASS_CTX req, opcode, w, sqe, BPF_CORE_READ(req, flags) & cfg.req_fail ? REFUSED : ACCEPTED);
+	first_seen(PASS_CTX req, opcode, 0, w, sqe,
+		   BPF_CORE_READ(req, flags) & cfg.req_fail ? REFUSED : ACCEPTED);
 	work_put(w);
 	return 0;
 }

@@ -270,7 +270,7 @@ static __always_inline int on_complete(const bool typed, void *request)
 SEC(HOT("io_uring_complete"))
 int BPF_PROG(complete, void *ring, void *req)
 {
-	return WHOLE(on_complete(TYPED, req));
+	return WHOLE((hit(HIT_COMPLETE, req), on_complete(TYPED, req)));
 }
 
 SEC("raw_tp/io_uring_cqe_overflow")
@@ -285,7 +285,35 @@ int BPF_PROG(fail_link, struct io_kiocb *req, struct io_kiocb *link)
 	return WHOLE(on_fail_link(req, link));
 }
 
-#ifndef RW_TYPED
+#ifdef RW_TYPED
+
+static __always_inline int completed_again(void *request)
+{
+	struct io_kiocb *req = CAST(true, request, struct io_kiocb);
+
+	if (!request || was_hit(HIT_COMPLETE, req))
+		return 0;
+	/* A write that is not held was told by the first program, before another task came between. */
+	if (is_write(req->opcode) && !is_held(true, req))
+		return 0;
+	count(RW_COUNT_AGAIN);
+	return on_complete(true, req);
+}
+
+SEC("tp_btf/io_uring_complete")
+int BPF_PROG(complete_again, void *ring, void *req)
+{
+	return WHOLE(completed_again(req));
+}
+
+/* The end of a link that is held no more was told. */
+SEC("raw_tp/io_uring_fail_link")
+int BPF_PROG(fail_link_again, struct io_kiocb *req, struct io_kiocb *link)
+{
+	return is_held(false, link) ? WHOLE(on_fail_link(req, link)) : 0;
+}
+
+#else
 
 /* 5.18 and 5.19. */
 SEC("raw_tp/io_uring_fail_link")

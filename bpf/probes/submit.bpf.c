@@ -185,7 +185,7 @@ static __always_inline int on_punted(const bool typed, struct io_kiocb *req)
 SEC(HOT("io_uring_submit_req"))
 int BPF_PROG(submit_req, struct io_kiocb *req)
 {
-	return WHOLE(on_submit(TYPED, req));
+	return WHOLE((hit(HIT_SUBMIT, req), on_submit(TYPED, req)));
 }
 
 SEC(HOT("io_uring_submit_sqe"))
@@ -197,16 +197,60 @@ int BPF_PROG(submit_sqe, struct io_kiocb *req)
 SEC(HOT("io_uring_req_failed"))
 int BPF_PROG(req_failed, const struct io_uring_sqe *sqe, struct io_kiocb *req)
 {
-	return WHOLE(on_failed(TYPED, sqe, req));
+	return WHOLE((hit(HIT_FAILED, req), on_failed(TYPED, sqe, req)));
 }
 
 SEC(HOT("io_uring_queue_async_work"))
 int BPF_PROG(queue_async_work, struct io_kiocb *req)
 {
-	return WHOLE(on_punted(TYPED, req));
+	return WHOLE((hit(HIT_PUNTED, req), on_punted(TYPED, req)));
 }
 
-#ifndef RW_TYPED
+#ifdef RW_TYPED
+
+static __always_inline int submitted_again(struct io_kiocb *req)
+{
+	if (was_hit(HIT_SUBMIT, req) || is_held(true, req))
+		return 0;
+	count(RW_COUNT_AGAIN);
+	return on_submit(true, req);
+}
+
+static __always_inline int failed_again(const struct io_uring_sqe *sqe, struct io_kiocb *req)
+{
+	if (was_hit(HIT_FAILED, req) || is_held(true, req))
+		return 0;
+	count(RW_COUNT_AGAIN);
+	return on_failed(true, sqe, req);
+}
+
+static __always_inline int punted_again(struct io_kiocb *req)
+{
+	if (was_hit(HIT_PUNTED, req))
+		return 0;
+	count(RW_COUNT_AGAIN);
+	return on_punted(true, req);
+}
+
+SEC("tp_btf/io_uring_submit_req")
+int BPF_PROG(submit_req_again, struct io_kiocb *req)
+{
+	return WHOLE(submitted_again(req));
+}
+
+SEC("tp_btf/io_uring_req_failed")
+int BPF_PROG(req_failed_again, const struct io_uring_sqe *sqe, struct io_kiocb *req)
+{
+	return WHOLE(failed_again(sqe, req));
+}
+
+SEC("tp_btf/io_uring_queue_async_work")
+int BPF_PROG(queue_async_work_again, struct io_kiocb *req)
+{
+	return WHOLE(punted_again(req));
+}
+
+#else
 
 /* The forms of 5.18 and 5.19. */
 SEC("raw_tp/io_uring_submit_sqe")

@@ -3,6 +3,7 @@
 mod check;
 mod events;
 mod follow;
+mod rings;
 mod stat;
 mod trace;
 
@@ -29,6 +30,7 @@ enum Command {
     Trace(trace::Arguments),
     Stat(stat::Arguments),
     Check(check::Arguments),
+    Rings(rings::Arguments),
     Events(events::Arguments),
 }
 
@@ -89,6 +91,7 @@ pub fn main() -> ExitCode {
         Command::Trace(arguments) => trace::run(arguments),
         Command::Stat(arguments) => stat::run(arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Rings(arguments) => rings::run(&arguments),
         Command::Events(arguments) => events::run(&arguments),
     };
     match outcome {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 pub use clock::Clock;
 pub use memory::Memory;
+pub(crate) use process::join;
 
 use crate::event::{
     Completion, Data, Event, Executor, IoWrite, Opcode, Outcome, Pointer, Process, Rendered, Submitter, Text,

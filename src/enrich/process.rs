@@ -13,7 +13,7 @@ fn name(bytes: &[u8]) -> String {
 }
 
 /// NULs between the arguments become blanks.
-fn join(arguments: &[u8]) -> Option<String> {
+pub(crate) fn join(arguments: &[u8]) -> Option<String> {
     let end = arguments.iter().rposition(|&b| b != 0)? + 1;
     let bytes: Vec<u8> = arguments[..end].iter().map(|&b| if b == 0 { b' ' } else { b }).collect();
     Some(String::from_utf8_lossy(&bytes).into_owned())

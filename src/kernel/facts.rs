@@ -17,6 +17,7 @@ pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 
 /// Capability numbers of `linux/capability.h`.
 const CAP_SYS_ADMIN: u32 = 21;
+const CAP_SYS_RESOURCE: u32 = 24;
 const CAP_PERFMON: u32 = 38;
 const CAP_BPF: u32 = 39;
 
@@ -319,9 +320,21 @@ fn effective_uid() -> Option<u32> {
     status_field("Uid:")?.split_whitespace().nth(1)?.parse().ok()
 }
 
-fn capabilities() -> Option<Capabilities> {
+fn effective(capability: u32) -> Option<bool> {
     let mask = u64::from_str_radix(&status_field("CapEff:")?, 16).ok()?;
-    let has = |n: u32| mask & (1 << n) != 0;
+    Some(mask & (1 << capability) != 0)
+}
+
+/// Whether this process may exceed its limits, such as that of locked memory.
+pub(super) fn may_exceed_limits() -> bool {
+    effective(CAP_SYS_RESOURCE).unwrap_or(true)
+}
+
+/// Capabilities of this process.
+#[must_use]
+pub fn capabilities() -> Option<Capabilities> {
+    effective(CAP_BPF)?;
+    let has = |n: u32| effective(n).unwrap_or(false);
     Some(Capabilities { bpf: has(CAP_BPF), perfmon: has(CAP_PERFMON), sys_admin: has(CAP_SYS_ADMIN) })
 }
 

@@ -6,6 +6,7 @@ pub mod facts;
 pub mod health;
 pub mod plan;
 pub mod probe;
+pub mod rings;
 mod trial;
 
 #[allow(clippy::all, clippy::pedantic, missing_debug_implementations, unreachable_pub)]
@@ -24,9 +25,13 @@ pub(crate) mod skel {
     pub(crate) mod early {
         include!(concat!(env!("OUT_DIR"), "/early.skel.rs"));
     }
+    pub(crate) mod rings {
+        include!(concat!(env!("OUT_DIR"), "/rings.skel.rs"));
+    }
 }
 
 /// The records as the kernel side writes them; see `bpf/record.h`.
+pub(crate) use skel::rings::types::rw_ring;
 pub(crate) use skel::typed::types::{rw_path, rw_task, rw_write};
 
 /// The sums as the kernel side holds them; see `bpf/sums.h`.

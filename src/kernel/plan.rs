@@ -284,6 +284,9 @@ impl Look<'_> {
                 found.probes.push(Choice { probe: Probe::IoWrite, twin });
             }
         }
+        if typed && self.flags().preemptible {
+            found.second_programs();
+        }
         let reads = if typed { "typed reads (bpf_rdonly_cast)" } else { "reads by helper" };
         Ok(Plan {
             kind,
@@ -367,6 +370,25 @@ impl Found {
     }
 }
 
+impl Found {
+    /// Behind each program that may be skipped because a task was preempted inside it.
+    fn second_programs(&mut self) {
+        let hot = [
+            Probe::IoUringFailLink,
+            Probe::IoUringQueueAsyncWork,
+            Probe::IoUringReqFailed,
+            Probe::IoUringComplete,
+            Probe::IoUringSubmitReq,
+        ];
+        for probe in hot {
+            // Programs of one tracepoint run in the order in which they were attached.
+            if let Some(at) = self.probes.iter().position(|c| c.probe == probe) {
+                self.probes.insert(at + 1, Choice { probe, twin: Twin::Again });
+            }
+        }
+    }
+}
+
 impl Plan {
     /// The same plan without typed reads.
     #[must_use]
@@ -375,6 +397,7 @@ impl Plan {
         if plan.object == Object::Typed {
             plan.object = Object::Raw;
         }
+        plan.probes.retain(|c| c.twin != Twin::Again);
         for choice in plan.probes.iter_mut().filter(|c| c.twin == Twin::Typed) {
             choice.twin = Twin::Raw;
         }
@@ -387,6 +410,11 @@ impl Plan {
     pub fn without(&self, choice: Choice) -> Option<Self> {
         let place = choice.probe.place();
         let by = choice.twin.name();
+        if choice.twin == Twin::Again {
+            let mut plan = self.clone();
+            plan.probes.retain(|c| *c != choice);
+            return Some(plan);
+        }
         if choice.twin == Twin::Typed {
             return Some(self.raw(&format!("the kernel refused the typed program of {place}")));
         }

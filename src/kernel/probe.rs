@@ -49,6 +49,15 @@ pub enum Probe {
 }
 
 impl Probe {
+    /// Those whose programs run for each write.
+    pub const HOT: [Self; 5] = [
+        Self::IoUringSubmitReq,
+        Self::IoUringSubmitSqe,
+        Self::IoUringReqFailed,
+        Self::IoUringQueueAsyncWork,
+        Self::IoUringComplete,
+    ];
+
     /// All of them.
     pub const ALL: [Self; 20] = [
         Self::IoUringSubmitReq,
@@ -163,6 +172,8 @@ impl Probe {
 pub enum Twin {
     /// A tracepoint, read through pointers whose types the verifier knows.
     Typed,
+    /// The same, behind the first: it does what that was skipped for.
+    Again,
     /// A tracepoint, read by a helper call for each field.
     Raw,
     /// The same, for the arguments of 5.18 and 5.19.
@@ -183,6 +194,7 @@ impl Twin {
     pub fn name(self) -> &'static str {
         match self {
             Self::Typed => "typed tracepoint",
+            Self::Again => "second typed tracepoint",
             Self::Raw | Self::Raw518 => "raw tracepoint",
             Self::Fentry => "fentry",
             Self::Kprobe | Self::Kprobe54 => "kprobe",

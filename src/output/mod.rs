@@ -2,6 +2,7 @@
 
 mod json;
 mod lines;
+mod rings;
 mod table;
 pub(crate) mod text;
 
@@ -14,6 +15,7 @@ use crate::enrich::Clock;
 use crate::event::{Data, Event, EventsLost, LossCause};
 pub use json::Json;
 use lines::Lines;
+pub use rings::table as rings_table;
 pub use table::{Style, Table};
 pub use text::visible;
 

@@ -100,7 +100,7 @@ fn time_of_day(event: &Event) -> String {
 }
 
 /// `format!` pads by characters, not by columns.
-fn pad(text: &str, columns: usize, left: bool) -> String {
+pub(super) fn pad(text: &str, columns: usize, left: bool) -> String {
     let blanks = " ".repeat(columns.saturating_sub(width(text)));
     if left { format!("{text}{blanks}") } else { format!("{blanks}{text}") }
 }

@@ -37,7 +37,7 @@ pub(crate) fn in_vm() -> bool {
     std::env::var_os("RINGWATCH_VM").is_some_and(|v| v == "1")
 }
 
-const NOBODY: u32 = 65534;
+pub(crate) const NOBODY: u32 = 65534;
 const WRITES: u64 = 300;
 
 /// What cannot be had here is said; under CI on the host nothing is left out.
@@ -64,14 +64,14 @@ fn said(command: &mut Command) -> Result<Said> {
 }
 
 /// Programs where any user can run them, and a place to write to.
-struct Place {
+pub(crate) struct Place {
     directory: TempDir,
-    ringwatch: PathBuf,
-    workload: PathBuf,
+    pub(crate) ringwatch: PathBuf,
+    pub(crate) workload: PathBuf,
 }
 
 impl Place {
-    fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let directory = directory()?;
         // Anyone makes files in it, as in /tmp.
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777))?;
@@ -142,7 +142,7 @@ const PERFMON: u32 = 38;
 const BPF: u32 = 39;
 
 /// Runs it as `user` with these capabilities and no other, whatever the user is.
-fn with_capabilities(command: &mut Command, user: u32, wanted: u64) {
+pub(crate) fn with_capabilities(command: &mut Command, user: u32, wanted: u64) {
     let prepare = move || {
         // SAFETY: system calls that are safe between fork and exec, with pointers to live values.
         unsafe {
@@ -201,12 +201,15 @@ fn too_few(capabilities: &[u32], missing: &str) -> Result<()> {
     Ok(())
 }
 
-fn two_suffice(user: u32) -> Result<()> {
-    let mut capabilities = mask(&[BPF, PERFMON]);
+/// The two capabilities that ringwatch needs.
+pub(crate) fn needed() -> Result<u64> {
     // Before 5.11 maps count against a limit that only this one raises.
-    if kernel_version()? < (5, 11) {
-        capabilities |= mask(&[SYS_RESOURCE]);
-    }
+    let others: &[u32] = if kernel_version()? < (5, 11) { &[SYS_RESOURCE] } else { &[] };
+    Ok(mask(&[BPF, PERFMON]) | mask(others))
+}
+
+fn two_suffice(user: u32) -> Result<()> {
+    let capabilities = needed()?;
     Place::new()?.sees_a_burst(&[], |c| with_capabilities(c, user, capabilities))
 }
 
@@ -220,7 +223,7 @@ fn kernel_version() -> Result<(u32, u32)> {
 const BTF: &str = "/sys/kernel/btf/vmlinux";
 
 /// Hides the kernel's type information from it, as on a kernel that carries none.
-fn without_btf(command: &mut Command) {
+pub(crate) fn without_btf(command: &mut Command) {
     let prepare = || {
         let null = std::ptr::null();
         // SAFETY: system calls that are safe between fork and exec, with terminated strings.

@@ -15,6 +15,7 @@ mod losses;
 mod output;
 mod plans;
 mod programs;
+mod rings;
 mod stat;
 mod stepped;
 mod support;
@@ -48,6 +49,7 @@ fn main() {
         endings::TESTS,
         output::TESTS,
         programs::TESTS,
+        rings::TESTS,
         hard::TESTS,
     ]
     .concat()

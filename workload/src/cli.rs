@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::cases::CASES;
 use crate::runner::{self, Places};
-use crate::{burst, demo, stepped};
+use crate::{burst, demo, inventory, stepped};
 
 #[derive(Debug, Parser)]
 #[command(version, about)]
@@ -53,6 +53,8 @@ enum Command {
         #[arg(long)]
         dir: PathBuf,
     },
+    /// Rings of all kinds that stand still: what they are on stdout, then `ready`, until stdin ends
+    Rings,
     /// A few seconds of lively writes to look at
     Demo {
         #[arg(long, default_value_t = 5.0)]
@@ -86,6 +88,7 @@ pub(crate) fn run() -> Result<ExitCode> {
             let good = stepped::run(&case, &truth, &dir)?;
             Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
+        Command::Rings => inventory::run().map(|()| ExitCode::SUCCESS),
         Command::Demo { seconds } => demo::run(seconds).map(|()| ExitCode::SUCCESS),
         Command::Burst(options) => burst::run(&options).map(|()| ExitCode::SUCCESS),
     }

@@ -6,6 +6,7 @@ mod cases;
 mod cli;
 mod cx;
 mod demo;
+mod inventory;
 mod loopdev;
 mod os;
 mod request;

@@ -345,6 +345,13 @@ impl Ring {
         unsafe { sys::register(self.fd(), sys::REGISTER_BUFFERS, arg, buffers.len() as u32) }.map(drop)
     }
 
+    /// Has the kernel count completions in an eventfd.
+    pub(crate) fn register_eventfd(&self, event: &impl AsRawFd) -> io::Result<()> {
+        let mut fd = event.as_raw_fd();
+        // SAFETY: the kernel reads one live descriptor.
+        unsafe { sys::register(self.fd(), sys::REGISTER_EVENTFD, ptr::from_mut(&mut fd).cast(), 1) }.map(drop)
+    }
+
     pub(crate) fn enable(&self) -> io::Result<()> {
         // SAFETY: this operation takes no argument.
         unsafe { sys::register(self.fd(), sys::REGISTER_ENABLE_RINGS, ptr::null_mut(), 0) }.map(drop)

@@ -34,6 +34,8 @@ pub(crate) const SETUP_SQE128: u32 = 1 << 10;
 pub(crate) const SETUP_CQE32: u32 = 1 << 11;
 pub(crate) const SETUP_SINGLE_ISSUER: u32 = 1 << 12;
 pub(crate) const SETUP_DEFER_TASKRUN: u32 = 1 << 13;
+pub(crate) const SETUP_NO_MMAP: u32 = 1 << 14;
+pub(crate) const SETUP_REGISTERED_FD_ONLY: u32 = 1 << 15;
 pub(crate) const SETUP_NO_SQARRAY: u32 = 1 << 16;
 
 pub(crate) const FEAT_SINGLE_MMAP: u32 = 1 << 0;
@@ -50,7 +52,9 @@ pub(crate) const SQ_CQ_OVERFLOW: u32 = 1 << 1;
 
 pub(crate) const REGISTER_BUFFERS: u32 = 0;
 pub(crate) const REGISTER_FILES: u32 = 2;
+pub(crate) const REGISTER_EVENTFD: u32 = 4;
 pub(crate) const REGISTER_PROBE: u32 = 8;
+pub(crate) const REGISTER_PERSONALITY: u32 = 9;
 pub(crate) const REGISTER_ENABLE_RINGS: u32 = 12;
 pub(crate) const REGISTER_RING_FDS: u32 = 20;
 

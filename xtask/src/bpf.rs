@@ -33,7 +33,7 @@ impl Arch {
     }
 }
 
-const OBJECTS: [(&str, &str, &[&str]); 3] = include!("../../bpf/objects.rs");
+const OBJECTS: [(&str, &str, &[&str]); 4] = include!("../../bpf/objects.rs");
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let all = if arguments.arch.is_empty() { Arch::value_variants() } else { &arguments.arch };

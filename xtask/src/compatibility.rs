@@ -90,9 +90,9 @@ fn state(plan: &PlanRecord) -> String {
 }
 
 const COSTS: &str = "\
-CPU time of a program that writes 512 bytes to /dev/null at depth 32, traced in full, as a ratio to the same without
-ringwatch: medians of three alternated runs. The kernels run emulated, where a traced write is a little dearer or cheaper
-than on a processor: these figures rank the plans, and are no promise.
+Instructions of a program that writes 512 bytes to /dev/null at depth 32, traced in full, as a ratio to the same without
+ringwatch, counted by the emulator (`cargo xtask vm --cost`): medians of three runs. Instructions are not time: these
+figures rank the plans, and are no promise.
 ";
 
 fn costs(kernels: &Kernels, plans: &[String]) -> String {

@@ -14,6 +14,8 @@ pub(crate) fn run() -> Result<()> {
     for (name, text) in [
         ("docs/events.md", ringwatch::manual::markdown()),
         ("docs/events.schema.json", ringwatch::manual::schema_file()),
+        ("docs/rings.md", ringwatch::manual::rings_markdown()),
+        ("docs/rings.schema.json", ringwatch::manual::rings_schema_file()),
         ("docs/stat.schema.json", ringwatch::manual::stat_schema_file()),
         (COMPATIBILITY, compatibility),
     ] {

@@ -33,22 +33,22 @@ static LOG: Mutex<Log> = Mutex::new(Log { lines: VecDeque::new(), refused: None,
 
 /// What was said since the last call.
 #[derive(Debug, Default)]
-pub(super) struct Said {
+pub(in crate::kernel) struct Said {
     /// The last lines, each indented below the message that they explain.
-    pub(super) text: String,
+    pub(in crate::kernel) text: String,
     /// The program that the kernel refused.
-    pub(super) refused: Option<String>,
+    pub(in crate::kernel) refused: Option<String>,
     /// Those that it took, where statistics were asked for.
-    pub(super) verified: Vec<Verified>,
+    pub(in crate::kernel) verified: Vec<Verified>,
 }
 
 /// Keeps all that libbpf says from now on. `statistics`: also those of programs that are taken.
-pub(super) fn listen(statistics: bool) {
+pub(in crate::kernel) fn listen(statistics: bool) {
     let level = if statistics { PrintLevel::Debug } else { PrintLevel::Warn };
     libbpf_rs::set_print(Some((level, keep)));
 }
 
-pub(super) fn take() -> Said {
+pub(in crate::kernel) fn take() -> Said {
     let Ok(mut log) = LOG.lock() else { return Said::default() };
     Said {
         text: log.lines.drain(..).fold(String::new(), |all, line| all + "\n  " + &line),

@@ -1,6 +1,6 @@
 //! Loads a plan, attaches its probes one by one, and reads what they send.
 
-mod log;
+pub(super) mod log;
 mod object;
 mod reader;
 mod sums;
@@ -16,8 +16,8 @@ use self::object::{Loaded, Open};
 pub use self::reader::Reader;
 pub use self::sums::SumBytes;
 use super::health::{Capability, ProbeHealth, capabilities};
-use super::plan::{Choice, Plan};
-use super::probe::Probe;
+use super::plan::{Choice, Object, Plan};
+use super::probe::{Probe, Twin};
 
 /// Values of one kind that the kernel side can hold; `RW_FILTER_MAX`.
 pub const FILTER_MAX: usize = 64;
@@ -190,8 +190,9 @@ impl<'obj> Session<'obj> {
         let loaded = loaded.map_err(|cause| {
             let choice = said.refused.as_deref().and_then(|name| object::choice_of(plan.object, name));
             let what = said.refused.map_or_else(|| "the BPF programs".to_owned(), |name| format!("the program {name}"));
-            let reason = format!("the kernel refused {what}: {cause}{}", said.text);
-            Refused { choice, reason, error: Error::Load { what, cause, log: said.text } }
+            let log = advice(plan, &cause, &said.text).to_owned() + &said.text;
+            let reason = format!("the kernel refused {what}: {cause}{log}");
+            Refused { choice, reason, error: Error::Load { what, cause, log } }
         })?;
         let mut session =
             Self { loaded, links: vec![], plan: plan.clone(), health: vec![], verified: said.verified, epoch: 0 };
@@ -280,30 +281,41 @@ impl<'obj> Session<'obj> {
     /// # Errors
     /// The map could not be read.
     pub fn counters(&self) -> Result<Counters, Error> {
-        let sum = |index: u32| -> Result<u64, Error> {
-            let values = self
-                .loaded
-                .counters()
-                .lookup_percpu(&index.to_ne_bytes(), MapFlags::ANY)
-                .map_err(step("read the counters"))?;
-            Ok(values
-                .into_iter()
-                .flatten()
-                .filter_map(|v| v.try_into().ok().map(u64::from_ne_bytes))
-                .fold(0, u64::wrapping_add))
-        };
-        Ok(Counters { writes: sum(0)?, ring_full: sum(1)?, table_full: sum(2)?, scratch: sum(3)?, tree_full: sum(4)? })
+        Ok(Counters {
+            writes: self.counter(0)?,
+            ring_full: self.counter(1)?,
+            table_full: self.counter(2)?,
+            scratch: self.counter(3)?,
+            tree_full: self.counter(4)?,
+        })
     }
 
-    /// Times that the kernel did not run a program because it was running on that CPU already.
-    #[must_use]
-    pub fn missed(&self) -> u64 {
-        let hot = [Probe::IoUringSubmitReq, Probe::IoUringSubmitSqe, Probe::IoUringComplete];
-        let chosen = self.plan.probes.iter().filter(|c| hot.contains(&c.probe));
-        chosen
+    /// The sum of one counter over all CPUs; see `enum rw_counter`.
+    fn counter(&self, index: u32) -> Result<u64, Error> {
+        let values = self
+            .loaded
+            .counters()
+            .lookup_percpu(&index.to_ne_bytes(), MapFlags::ANY)
+            .map_err(step("read the counters"))?;
+        Ok(values
+            .into_iter()
+            .flatten()
+            .filter_map(|v| v.try_into().ok().map(u64::from_ne_bytes))
+            .fold(0, u64::wrapping_add))
+    }
+
+    /// Times that the kernel did not run a program because it was running on that CPU already, and no other program did
+    /// its work.
+    ///
+    /// # Errors
+    /// The map could not be read.
+    pub fn missed(&self) -> Result<u64, Error> {
+        let hot = |c: &&Choice| c.twin != Twin::Again && Probe::HOT.contains(&c.probe);
+        let skipped: u64 = (self.plan.probes.iter().filter(hot))
             .filter_map(|&c| self.loaded.program(c))
             .filter_map(|p| recursion_misses(std::os::fd::AsFd::as_fd(p)))
-            .sum()
+            .sum();
+        Ok(skipped.saturating_sub(self.counter(5)?))
     }
 
     /// Whether writes are pending that completion will not tell.
@@ -360,6 +372,16 @@ impl<'obj> Session<'obj> {
         }
         Ok(records)
     }
+}
+
+/// What may help where the kernel permits no load.
+fn advice(plan: &Plan, cause: &libbpf_rs::Error, log: &str) -> &'static str {
+    // The verifier says what it did; a limit is met before it.
+    let denied = cause.kind() == libbpf_rs::ErrorKind::PermissionDenied && !log.contains("processed ");
+    if denied && plan.object == Object::Early && !super::facts::may_exceed_limits() {
+        return "; before 5.11 BPF counts as locked memory: grant CAP_SYS_RESOURCE as well";
+    }
+    ""
 }
 
 fn recursion_misses(fd: std::os::fd::BorrowedFd<'_>) -> Option<u64> {

@@ -82,6 +82,11 @@ object!(typed, OpenTypedProgs, TypedProgs, {
     IoUringComplete Typed complete
     IoUringCqeOverflow Raw cqe_overflow
     IoUringFailLink Raw fail_link
+    IoUringSubmitReq Again submit_req_again
+    IoUringReqFailed Again req_failed_again
+    IoUringQueueAsyncWork Again queue_async_work_again
+    IoUringComplete Again complete_again
+    IoUringFailLink Again fail_link_again
     IoUringCreate Raw create
     IoWriteReturn Fentry io_write_exit
     IoWriteReturn Kprobe io_write_return

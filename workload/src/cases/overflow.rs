@@ -1,8 +1,9 @@
 //! More completions than the queue has room for.
 
 use std::fs::File;
+use std::os::fd::OwnedFd;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use super::{Case, case};
 use crate::cx::{Cx, DEFER, skip};
@@ -82,31 +83,69 @@ fn buffered(cx: &Cx) -> Result<()> {
     let file = os::open(&path, 0)?;
     let target = Target::at(&file, &path)?;
     let mut ring = small_ring(cx, 0)?;
+    let held = Held::of(&ring)?;
     let mut requests = fillers(cx);
-    requests.extend((0..8).map(|i| cx.write(&target, i * 1000, cx.buf(500)).overflows()));
     pile_up(cx, &mut ring, &mut requests)?;
+    held.begin()?;
+    let mut writes: Vec<_> = (0..8).map(|i| cx.write(&target, i * 1000, cx.buf(500)).overflows()).collect();
+    pile_up(cx, &mut ring, &mut writes)?;
     // Reaping must not begin while a write could still find room.
-    wait_overflowed(&ring, 8)?;
+    held.wait(&ring, 8, 8)?;
+    requests.extend(writes);
     ring.finish(cx, requests)
 }
 
-/// Waits until the kernel holds back so many completions, as the ring's `fdinfo` lists them.
-fn wait_overflowed(ring: &Session, count: usize) -> Result<()> {
-    let path = format!("/proc/self/fdinfo/{}", ring.ring.fd());
-    let mut misses = 0;
-    loop {
-        let text = std::fs::read_to_string(&path)?;
-        match text.split_once("CqOverflowList:") {
-            Some((_, list)) if list.matches("user_data=").count() >= count => return Ok(()),
-            Some(_) => {}
-            // Left out too while somebody else holds the ring's lock.
-            None => misses += 1,
+/// Tells how many completions the kernel holds back.
+enum Held {
+    /// By the ring's `fdinfo`, which lists them.
+    Listed,
+    /// By an eventfd: kernels without that list count there what they hold back, too.
+    Counted(OwnedFd),
+}
+
+impl Held {
+    fn of(ring: &Session) -> Result<Self> {
+        // Nobody holds the lock of a new ring, without which there is no list either.
+        if listed(ring)?.is_some() {
+            return Ok(Self::Listed);
         }
-        if misses > 100_000 {
-            return Err(skip("fdinfo does not list what overflowed"));
-        }
-        std::thread::yield_now();
+        let event = os::eventfd()?;
+        ring.ring.register_eventfd(&event).context("IORING_REGISTER_EVENTFD")?;
+        Ok(Self::Counted(event))
     }
+
+    /// Forgets what completed at submission, several of which may count as one.
+    fn begin(&self) -> Result<()> {
+        match self {
+            Self::Listed => Ok(()),
+            Self::Counted(event) => os::read_exact(event, 8).map(drop),
+        }
+    }
+
+    /// Waits until `all` are held back, of them `by_workers` since the beginning.
+    fn wait(&self, ring: &Session, all: usize, by_workers: u64) -> Result<()> {
+        match self {
+            Self::Listed => {
+                // None: somebody else holds the lock at this moment.
+                while listed(ring)?.is_none_or(|count| count < all) {
+                    std::thread::yield_now();
+                }
+            }
+            Self::Counted(event) => {
+                let mut count = 0;
+                while count < by_workers {
+                    count += u64::from_ne_bytes(os::read_exact(event, 8)?[..].try_into()?);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Completions in the list of the ring's `fdinfo`, if there is one.
+fn listed(ring: &Session) -> Result<Option<usize>> {
+    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", ring.ring.fd()))?;
+    Ok(text.split_once("CqOverflowList:").map(|(_, list)| list.matches("user_data=").count()))
 }
 
 /// Only lengths and files tell the requests apart.
@@ -116,13 +155,17 @@ fn same_user_data(cx: &Cx) -> Result<()> {
     let full = Target::at(&full, "/dev/full")?;
     let common = cx.next_user_data();
     let mut ring = small_ring(cx, 0)?;
+    let held = Held::of(&ring)?;
     let mut requests = fillers(cx);
     requests.extend((0..8).map(|i| cx.write(&null, 7, cx.buf(200 + i)).overflows().user_data(common)));
-    let failing = cx.write(&full, 7, cx.buf(300)).fails(libc::ENOSPC);
-    requests.push(failing.overflows().user_data(common));
     pile_up(cx, &mut ring, &mut requests)?;
+    held.begin()?;
     // The full device is written to by a worker.
-    wait_overflowed(&ring, 9)?;
+    let failing = cx.write(&full, 7, cx.buf(300)).fails(libc::ENOSPC);
+    let mut failing = vec![failing.overflows().user_data(common)];
+    pile_up(cx, &mut ring, &mut failing)?;
+    held.wait(&ring, 9, 1)?;
+    requests.extend(failing);
     ring.finish(cx, requests)
 }
 

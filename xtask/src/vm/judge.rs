@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use super::outcome::{Console, Tests};
 use super::qemu::{End, Ended};
@@ -30,8 +30,11 @@ pub(super) fn judge(
     entry.left_out = console.left_out;
     entry.notes = console.notes;
 
+    if arguments.cost {
+        return record_costs(entry, &costs);
+    }
     if let Ok(checks) = &checks {
-        let refused = compare(entry, checks, &costs, arguments)?;
+        let refused = compare(entry, checks, arguments)?;
         if let Some(problem) = &checks.free.problem {
             let problem = format!("ringwatch check: {problem}");
             if refused {
@@ -58,14 +61,21 @@ pub(super) fn judge(
     checks.map(|_| ())
 }
 
+fn record_costs(entry: &mut Entry, costs: &BTreeMap<String, f64>) -> Result<()> {
+    let mut saved = Saved::load(entry.series)?.context("nothing is recorded of this kernel: run with --save first")?;
+    for (name, plan) in saved.plans.iter_mut().filter(|(_, plan)| plan.runs) {
+        let cost = costs.get(name).with_context(|| format!("the guest told no cost of the plan {name}"))?;
+        entry.notes.push(format!("a traced write costs {cost:.2} times an untraced one under the plan {name}"));
+        plan.cost = Some(*cost);
+    }
+    saved.save(entry.series)
+}
+
 /// Against what is recorded of this kernel, and records it anew where that is wanted. Whether this kernel is known
 /// for running no plan.
-fn compare(entry: &mut Entry, checks: &Checks, costs: &BTreeMap<String, f64>, arguments: &Arguments) -> Result<bool> {
+fn compare(entry: &mut Entry, checks: &Checks, arguments: &Arguments) -> Result<bool> {
     entry.plan = checks.free.chosen().map(str::to_owned);
     entry.plans = checks.plans();
-    for (name, plan) in &mut entry.plans {
-        plan.cost = costs.get(name).copied();
-    }
     if arguments.filter.is_none() && entry.tests.complete {
         for (name, plan) in &mut entry.plans {
             plan.tests = entry.tests.plans.get(name).copied();
@@ -76,6 +86,9 @@ fn compare(entry: &mut Entry, checks: &Checks, costs: &BTreeMap<String, f64>, ar
     }
 
     let before = Saved::load(entry.series)?;
+    for (name, plan) in &mut entry.plans {
+        plan.cost = before.as_ref().and_then(|saved| saved.plans.get(name)?.cost);
+    }
     entry.problems.extend(before.iter().flat_map(|saved| saved.lost(&entry.plans)));
     let mut recorded = Recorded::load()?;
     let figures = checks.figures();

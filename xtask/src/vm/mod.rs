@@ -54,6 +54,9 @@ pub(crate) struct Arguments {
     /// Write what each kernel offers to tests/kernels/SERIES.json, and the verifier's figures to verifier.json there
     #[arg(long)]
     save: bool,
+    /// No tests: count what a traced write costs under each plan, and write that to tests/kernels/SERIES.json
+    #[arg(long, conflicts_with_all = ["save", "filter"])]
+    cost: bool,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
@@ -68,8 +71,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let directory = builder.target().join("vm");
     fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
     let _lock = lock(&directory)?;
-    let guest =
-        Guest::build(&builder, &directory, arguments.filter.as_deref(), arguments.save && arguments.filter.is_none())?;
+    let guest = Guest::build(&builder, &directory, arguments.filter.as_deref(), arguments.cost)?;
     let runner = Runner {
         arguments,
         directory: &directory,
@@ -203,8 +205,14 @@ impl Runner<'_> {
         entry.package = Some(kernel.package.clone());
         let file = |extension: &str| self.directory.join(format!("{}.{extension}", kernel.series));
         let (disk, port, log) = (file("img"), file("tests.jsonl"), file("log"));
-        let machine =
-            Machine { kernel: &kernel.image, initramfs: &self.guest.initramfs, disk: &disk, port: &port, log: &log };
+        let machine = Machine {
+            kernel: &kernel.image,
+            initramfs: &self.guest.initramfs,
+            disk: &disk,
+            port: &port,
+            log: &log,
+            counted: self.arguments.cost,
+        };
         let ended = self.boot(&machine);
         let checks = guest::checks(&disk);
         if !self.arguments.keep {

@@ -141,7 +141,8 @@ pub(super) struct Console {
     pub(super) notes: Vec<String>,
     /// Seconds that the whole of a trace without work took.
     pub(super) load: Option<f64>,
-    /// CPU time of each run of the same writes, by plan, and of those without ringwatch.
+    /// CPU time of each run of the same writes, by plan, and of those without ringwatch: instructions, where clocks
+    /// count them.
     costs: BTreeMap<String, Vec<f64>>,
 }
 

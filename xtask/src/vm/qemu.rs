@@ -57,6 +57,8 @@ pub(super) struct Machine<'a> {
     pub(super) port: &'a Path,
     /// Gets the console.
     pub(super) log: &'a Path,
+    /// Its clocks count instructions.
+    pub(super) counted: bool,
 }
 
 /// How it went.
@@ -147,6 +149,10 @@ impl Machine<'_> {
         let disk = self.disk.display().to_string().replace(',', ",,");
         command.args(["-drive", &format!("if=none,id=d0,format=raw,cache=unsafe,file={disk}")]);
         command.args(["-device", "nvme,drive=d0,serial=d0"]);
+        if self.counted {
+            // One nanosecond for each instruction, whatever else the machine does.
+            command.args(["-icount", "shift=0,sleep=off"]);
+        }
         command
     }
 }

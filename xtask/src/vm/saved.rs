@@ -80,7 +80,7 @@ pub(crate) struct PlanRecord {
     pub(crate) probes: Vec<ProbeRecord>,
     /// The corpus; absent: it was not run as a whole.
     pub(crate) tests: Option<Tally>,
-    /// CPU time of a program that writes to /dev/null, as a ratio to the same without ringwatch.
+    /// Instructions of a program that writes to /dev/null, as a ratio to the same without ringwatch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cost: Option<f64>,
 }
