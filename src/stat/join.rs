@@ -27,11 +27,11 @@ pub(super) fn files(sums: &Sums, names: &Names, paths: Option<&GlobSet>) -> (Vec
         let path = path.map(|p| (p.text.clone(), p.bytes.clone()));
         merged.entry((path, FileKind::of(key), key.direct)).or_default().merge(row);
     }
-    let file = |((path, kind, direct), row): ((Option<(String, Option<String>)>, _, _), _)| {
+    let mut files = vec![];
+    for ((path, kind, direct), row) in merged {
         let (path, path_bytes) = path.map_or((None, None), |(text, bytes)| (Some(text), bytes));
-        File { path, path_bytes, kind, direct, row: Row::from(&row) }
-    };
-    let mut files: Vec<_> = merged.into_iter().map(file).collect();
+        files.push(File { path, path_bytes, kind, direct, row: Row::from(&row) });
+    }
     files.sort_by_key(|f| std::cmp::Reverse(f.row.bytes));
     (files, all)
 }

@@ -45,10 +45,10 @@ pub fn text(report: &Report, layout: Layout) -> String {
         let path = f.path.as_deref().map_or_else(|| "(no file)".to_owned(), visible);
         (&f.row, if f.direct { path + " (O_DIRECT)" } else { path })
     });
-    rows(&mut out, "files", files.collect(), &report.files_other, layout);
+    rows(&mut out, "files", &files.collect::<Vec<_>>(), &report.files_other, layout);
     if let (Some(processes), Some(other)) = (&report.processes, &report.processes_other) {
         let processes = processes.iter().map(|p| (&p.row, format!("{} ({})", visible(&p.name), p.host_pid)));
-        rows(&mut out, "processes", processes.collect(), other, layout);
+        rows(&mut out, "processes", &processes.collect::<Vec<_>>(), other, layout);
     }
     if !report.findings.is_empty() {
         out += "\nfindings\n";
@@ -144,7 +144,7 @@ fn histogram(out: &mut String, title: &str, distribution: &Distribution, unit: f
 }
 
 /// Those with the most bytes and those with the most time, most bytes first, and the sum of all others.
-fn rows(out: &mut String, title: &str, all: Vec<(&Row, String)>, beyond: &Row, layout: Layout) {
+fn rows(out: &mut String, title: &str, all: &[(&Row, String)], beyond: &Row, layout: Layout) {
     if all.is_empty() && beyond.writes == 0 {
         return;
     }

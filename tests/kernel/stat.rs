@@ -77,7 +77,7 @@ fn merge(into: &mut Sums, other: &Sums) {
 }
 
 /// The events by what `key` says of each.
-fn by<'a>(events: &'a [Value], key: impl Fn(&Value) -> String) -> BTreeMap<String, Vec<&'a Value>> {
+fn by(events: &[Value], key: impl Fn(&Value) -> String) -> BTreeMap<String, Vec<&Value>> {
     let mut groups: BTreeMap<_, Vec<_>> = BTreeMap::new();
     events.iter().for_each(|event| groups.entry(key(event)).or_default().push(event));
     groups
