@@ -10,19 +10,28 @@ use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::hard::{NOBODY, Place, needed, with_capabilities, without_btf};
+use crate::hard::{NOBODY, Place, needed, skip, with_capabilities, without_btf};
 use crate::support::{PATIENCE, Test, command, ringwatch, signal, workload};
 
 pub(crate) const TESTS: &[Test] = &[
-    ("rings::each_field_is_what_the_program_made", each_field),
+    ("rings::each_field_is_what_the_program_made", || whole("each_field_is_what_the_program_made", each_field)),
     ("rings::proc_agrees_with_the_iterators", proc_agrees),
-    ("rings::in_another_pid_namespace", other_pid_namespace),
-    ("rings::anyone_sees_his_own", unprivileged),
-    ("rings::two_capabilities_show_all", two_capabilities),
+    ("rings::in_another_pid_namespace", || whole("in_another_pid_namespace", other_pid_namespace)),
+    ("rings::anyone_sees_his_own", || whole("anyone_sees_his_own", unprivileged)),
+    ("rings::two_capabilities_show_all", || whole("two_capabilities_show_all", two_capabilities)),
     ("rings::without_btf_proc_serves", no_btf),
-    ("rings::none_is_no_error", none),
+    ("rings::none_is_no_error", || whole("none_is_no_error", none)),
     ("rings::watch_goes_on_until_it_is_interrupted", watch),
 ];
+
+/// Where the kernel lacks an iterator, ringwatch says which rings are not seen: those tests know all of them.
+fn whole(name: &str, test: fn() -> Result<()>) -> Result<()> {
+    let told = look("bpf", std::process::id())?;
+    match told.stderr.lines().find(|line| line.contains("are not seen")) {
+        Some(why) => skip(&format!("rings::{name}"), why),
+        None => test(),
+    }
+}
 
 /// A program with rings. It ends with its standard input.
 struct Holder {
