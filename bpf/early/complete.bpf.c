@@ -69,8 +69,14 @@ static __noinline int unheld(CTX struct io_kiocb *req, s64 result, bool completi
 
 	refused = completing && result < 0 && is_sqe_of(sqe, opcode, user_data_of(false, req));
 	w = work_get();
-	if (!w)
+	if (!w) {
+		/* Unless it is seen again, nobody tells of it. */
+		if (completing) {
+			count(RW_LOST_RING_FULL);
+			count(RW_LOST_SCRATCH);
+		}
 		return 0;
+	}
 	first_seen(PASS_CTX req, opcode, result, w, refused ? sqe : NULL, refused ? REFUSED : OLDER);
 	work_put(w);
 	return 0;

@@ -1,22 +1,7 @@
 //! /proc/PID/fdinfo/FD of a ring: pure. Kernels differ in what they print, and the text holds names of files that a
 //! program chose.
 
-use super::{PERSONALITIES_MAX, Personality, PollThread, Queue};
-
-/// What the text told; what this kernel does not print is `None`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Fdinfo {
-    /// The inode number of the ring.
-    pub inode: Option<u64>,
-    pub(crate) sq: Option<Queue>,
-    pub(crate) cq: Option<Queue>,
-    pub(crate) cq_overflowed: Option<bool>,
-    pub(crate) sqpoll: Option<PollThread>,
-    pub(crate) files: Option<u32>,
-    pub(crate) buffers: Option<u32>,
-    pub(crate) personality_count: Option<u32>,
-    pub(crate) personalities: Option<Vec<Personality>>,
-}
+use super::{Facts, PERSONALITIES_MAX, Personality, PollThread, Queue};
 
 const FILES: &str = "UserFiles:";
 const BUFFERS: &str = "UserBufs:";
@@ -24,44 +9,41 @@ const POLLS: &str = "PollList:";
 const OVERFLOW: &str = "CqOverflowList:";
 const PERSONALITIES: &str = "Personalities:";
 
-impl Fdinfo {
-    /// Parses what the kernel printed.
-    #[must_use]
-    pub fn parse(text: &[u8]) -> Self {
-        let lines: Vec<&[u8]> = text.split(|&b| b == b'\n').collect();
-        // Between these two lines stand the names of registered files, where older kernels print even line breaks. So
-        // what comes before is taken up to the first, and what comes after from the last.
-        let files = lines.iter().position(|l| l.starts_with(FILES.as_bytes())).unwrap_or(lines.len());
-        let buffers = lines.iter().rposition(|l| l.starts_with(BUFFERS.as_bytes())).filter(|&at| at > files);
-        let head: Vec<_> = lines[..files].iter().copied().chain(lines.get(files).copied()).map(text_of).collect();
-        let tail: Vec<_> = lines[buffers.unwrap_or(lines.len())..].iter().copied().map(text_of).collect();
-        let number = |name: &str| value(&head, name).and_then(number_of);
-        let count = |lines: &[&str], name: &str| value(lines, name).and_then(number_of).and_then(|n| n.try_into().ok());
-        let queue = |mask: &str, first: &str, last: &str| {
-            let entries = u32::try_from(number(mask)?).ok()?.checked_add(1)?;
-            Some(Queue { entries, head: number(first)?.try_into().ok()?, tail: number(last)?.try_into().ok()? })
-        };
-        let personalities = personalities(&tail);
-        Self {
-            inode: number("ino:"),
-            sq: queue("SqMask:", "SqHead:", "SqTail:"),
-            cq: queue("CqMask:", "CqHead:", "CqTail:"),
-            cq_overflowed: position(&tail, OVERFLOW).map(|at| tail.get(at + 1).is_some_and(|l| is_item(l))),
-            sqpoll: count(&head, "SqThread:")
-                .filter(|&tid| tid != 0)
-                .map(|host_tid| PollThread { host_tid, cpu: count(&head, "SqThreadCpu:") }),
-            files: count(&head, FILES),
-            buffers: count(&tail, BUFFERS),
-            personality_count: personalities.as_ref().and_then(|p| p.0.try_into().ok()),
-            personalities: personalities.map(|p| p.1),
-        }
+/// What the text tells; what this kernel does not print is `None`.
+pub(super) fn parse(text: &[u8]) -> Facts {
+    let lines: Vec<&[u8]> = text.split(|&b| b == b'\n').collect();
+    // Between these two lines stand the names of registered files, where older kernels print even line breaks. So
+    // what comes before is taken up to the first, and what comes after from the last.
+    let files = lines.iter().position(|l| l.starts_with(FILES.as_bytes())).unwrap_or(lines.len());
+    let buffers = lines.iter().rposition(|l| l.starts_with(BUFFERS.as_bytes())).filter(|&at| at > files);
+    let head: Vec<_> = lines[..files].iter().copied().chain(lines.get(files).copied()).map(text_of).collect();
+    let tail: Vec<_> = lines[buffers.unwrap_or(lines.len())..].iter().copied().map(text_of).collect();
+    let number = |name: &str| value(&head, name).and_then(number_of);
+    let count = |lines: &[&str], name: &str| value(lines, name).and_then(number_of).and_then(|n| n.try_into().ok());
+    let queue = |mask: &str, first: &str, last: &str| {
+        let entries = u32::try_from(number(mask)?).ok()?.checked_add(1)?;
+        Some(Queue { entries, head: number(first)?.try_into().ok()?, tail: number(last)?.try_into().ok()? })
+    };
+    let personalities = personalities(&tail);
+    Facts {
+        inode: number("ino:"),
+        sq: queue("SqMask:", "SqHead:", "SqTail:"),
+        cq: queue("CqMask:", "CqHead:", "CqTail:"),
+        cq_overflowed: position(&tail, OVERFLOW).map(|at| tail.get(at + 1).is_some_and(|l| is_item(l))),
+        sqpoll: count(&head, "SqThread:")
+            .filter(|&tid| tid != 0)
+            .map(|host_tid| PollThread { host_tid, cpu: count(&head, "SqThreadCpu:") }),
+        files: count(&head, FILES),
+        buffers: count(&tail, BUFFERS),
+        personality_count: personalities.as_ref().and_then(|p| p.0.try_into().ok()),
+        personalities: personalities.map(|p| p.1),
+        ..Facts::default()
     }
+}
 
-    /// Whether the kernel printed more than it prints of any file: it leaves that out while the ring is busy.
-    #[must_use]
-    pub fn is_told(&self) -> bool {
-        self.sq.is_some() || self.files.is_some()
-    }
+/// Whether the kernel printed more than it prints of any file: it leaves that out while the ring is busy.
+pub(super) fn is_told(facts: &Facts) -> bool {
+    facts.sq.is_some() || facts.files.is_some()
 }
 
 fn text_of(line: &[u8]) -> &str {
@@ -137,7 +119,7 @@ SqTail:\t2\nCachedSqHead:\t2\nCqMask:\t0xf\nCqHead:\t0\nCqTail:\t5\nCachedCqTail
 
     #[test]
     fn all_that_kernels_print() {
-        let info = Fdinfo::parse(NOW.as_bytes());
+        let info = parse(NOW.as_bytes());
         assert_eq!(info.inode, Some(191_260));
         assert_eq!(info.sq, Some(Queue { entries: 8, head: u32::MAX, tail: 2 }));
         assert_eq!(info.cq, Some(Queue { entries: 16, head: 0, tail: 5 }));
@@ -154,28 +136,28 @@ SqTail:\t2\nCachedSqHead:\t2\nCqMask:\t0xf\nCqHead:\t0\nCqTail:\t5\nCachedCqTail
     #[test]
     fn older_kernels_print_less() {
         let text = "pos:\t0\nflags:\t02000002\nmnt_id:\t15\nSqThread:\t-1\nSqThreadCpu:\t-1\nUserFiles:\t0\nUserBufs:\t0\nPollList:\n";
-        let info = Fdinfo::parse(text.as_bytes());
-        assert!(info.is_told());
-        let wanted = Fdinfo { files: Some(0), buffers: Some(0), ..Fdinfo::default() };
+        let info = parse(text.as_bytes());
+        assert!(is_told(&info));
+        let wanted = Facts { files: Some(0), buffers: Some(0), ..Facts::default() };
         assert_eq!(info, wanted);
     }
 
     #[test]
     fn a_busy_ring_prints_nothing_of_itself() {
-        assert!(!Fdinfo::parse(b"pos:\t0\nflags:\t02000002\nmnt_id:\t17\nino:\t191260\n").is_told());
+        assert!(!is_told(&parse(b"pos:\t0\nflags:\t02000002\nmnt_id:\t17\nino:\t191260\n")));
     }
 
     #[test]
     fn a_file_name_forges_nothing() {
         let forged = "x\nUserBufs:\t99\nPersonalities:\n    5\n\tUid:\t0\t0\t0\t0\nSqThread:\t1\nCqOverflowList:\n  user_data=1\n";
         let text = NOW.replace("/tmp/file", forged);
-        assert_eq!(Fdinfo::parse(text.as_bytes()), Fdinfo::parse(NOW.as_bytes()));
+        assert_eq!(parse(text.as_bytes()), parse(NOW.as_bytes()));
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_parsed(text in proptest::collection::vec(any::<u8>(), 0..2000)) {
-            let _ = Fdinfo::parse(&text);
+            let _ = parse(&text);
         }
 
         #[test]
@@ -184,14 +166,14 @@ SqTail:\t2\nCachedSqHead:\t2\nCqMask:\t0xf\nCqHead:\t0\nCqTail:\t5\nCachedCqTail
     CqOverflowList|SqThread|    1|\tUid|\tGid|\tCapEff|  user_data=1):?", "[\t -]?[0-9a-fx]{0,20}[\t ]?[0-9]{0,12}"), 0..60)
         ) {
             let text: String = lines.iter().map(|(name, value)| format!("{name}{value}\n")).collect();
-            let info = Fdinfo::parse(text.as_bytes());
+            let info = parse(text.as_bytes());
             prop_assert!(info.personalities.is_none_or(|p| p.len() <= PERSONALITIES_MAX));
         }
 
         #[test]
         fn what_stands_behind_the_first_file_changes_nothing_else(name in "(.|\n){0,200}") {
-            let told = Fdinfo::parse(NOW.replace("/tmp/file", &name).as_bytes());
-            prop_assert_eq!(told, Fdinfo::parse(NOW.as_bytes()));
+            let told = parse(NOW.replace("/tmp/file", &name).as_bytes());
+            prop_assert_eq!(told, parse(NOW.as_bytes()));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The inventory of rings: what a ring is ([`Ring`]), seen by the kernel's iterators ([`record`]) or through /proc
 //! (`scan`, [`fdinfo`]), and each told once with all its holders (`merge`).
 
-pub mod fdinfo;
+mod fdinfo;
 mod look;
 mod merge;
 mod process;

@@ -6,12 +6,13 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::fdinfo::Fdinfo;
+use super::fdinfo;
 use super::process::{Proc, RING};
 use super::{Facts, Hold, Key, Owner, PollThread, Sighting};
 use crate::event::Timestamp;
 
-/// How often a ring that is busy is looked at.
+/// How often a ring that is busy is looked at: the kernel leaves its queues out while somebody submits, and nothing
+/// tells when that is over.
 const TRIES: u32 = 5;
 
 /// What was seen, and how many processes could not be looked into.
@@ -58,28 +59,16 @@ pub(super) fn scan(proc: &Proc, shared: Option<u64>) -> Scan {
 }
 
 fn facts(proc: &Proc, pid: u32, fd: u32) -> Facts {
-    let mut info = Fdinfo::default();
+    let mut told = Facts::default();
     for _ in 0..TRIES {
-        info = fs::read(proc.path(pid, &format!("fdinfo/{fd}"))).map(|t| Fdinfo::parse(&t)).unwrap_or_default();
-        if info.is_told() {
+        told = fs::read(proc.path(pid, &format!("fdinfo/{fd}"))).map(|t| fdinfo::parse(&t)).unwrap_or_default();
+        if fdinfo::is_told(&told) {
             break;
         }
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
-    Facts {
-        inode: None,
-        created: None,
-        flags: None,
-        sq: info.sq,
-        cq: info.cq,
-        cq_overflowed: info.cq_overflowed,
-        sqpoll: info.sqpoll.map(|p| PollThread { host_tid: proc.poll_thread(pid, p.host_tid), ..p }),
-        files: info.files,
-        buffers: info.buffers,
-        personality_count: info.personality_count,
-        personalities: info.personalities,
-        threads: None,
-    }
+    let sqpoll = told.sqpoll.map(|p| PollThread { host_tid: proc.poll_thread(pid, p.host_tid), ..p });
+    Facts { inode: None, sqpoll, ..told }
 }
 
 fn owner(proc: &Proc, pid: u32) -> Owner {
