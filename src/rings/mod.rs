@@ -1,5 +1,5 @@
 //! The inventory of rings: what a ring is ([`Ring`]), seen by the kernel's iterators ([`record`]) or through /proc
-//! (`scan`, [`fdinfo`]), and each told once with all its holders (`merge`).
+//! (`scan`, `fdinfo`), and each told once with all its holders (`merge`).
 
 mod fdinfo;
 mod look;
