@@ -13,7 +13,7 @@ use crate::support::{Test, Tracer, command, directory, json_lines, named, ringwa
 pub(crate) const TESTS: &[Test] = &[
     ("stat_sums_up_what_the_events_of_the_corpus_tell", corpus),
     ("stat_sums_up_what_the_events_of_a_burst_tell", bursts),
-    ("stat_of_a_command_finds_punted_buffered_writes", fio),
+    ("stat_of_fio_finds_punted_buffered_writes", fio),
     ("stat_sums_up_what_its_tables_have_no_room_for", full_tables),
     ("stat_tells_of_intervals_and_their_total", intervals),
     ("stat_by_path_sums_up_the_files_that_match", by_path),
