@@ -24,6 +24,8 @@ struct rw_config {
 	u32 preemptible;
 	/* Add writes to sums, and send only strings. */
 	u32 aggregate;
+	/* Writes that a CPU's queue holds: a power of two. */
+	u32 queue_len;
 	/* Follow only the processes in the map `tree`. */
 	u32 tree;
 	u32 nr_pids;

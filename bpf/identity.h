@@ -33,6 +33,9 @@ struct work {
 	u32 busy;
 	/* Its own place in `works`. */
 	u32 index;
+	/* The node of the completion that the kernel tells next, and when it began to tell of these; see same_flush(). */
+	u64 next;
+	u64 flush_ns;
 	struct rw_write rec;
 	struct who who;
 	struct file_id id;
@@ -46,13 +49,13 @@ struct {
 	__type(value, struct work);
 } works SEC(".maps");
 
-static __always_inline struct work *work_get(void)
+static __always_inline struct work *work_get(const bool whole)
 {
 	for (u32 i = 0; i < NEST; i++) {
 		u32 key = i;
 		struct work *w = bpf_map_lookup_elem(&works, &key);
 
-		if (w && claim(&w->busy)) {
+		if (w && claim(whole, &w->busy)) {
 			w->index = i;
 			return w;
 		}

@@ -47,6 +47,20 @@ struct {
 	__uint(max_entries, 16 * 1024 * 1024);
 } events SEC(".maps");
 
+#ifndef RW_EARLY
+/*
+ * A queue of writes for each CPU: a struct rw_queue, then cfg.queue_len writes. User space maps them. Each has one
+ * writer, the owner of the CPU's first work buffer, so it needs no lock.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct rw_write);
+} queues SEC(".maps");
+#endif
+
 /* Ids whose strings user space holds; a collision only sends a string again. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

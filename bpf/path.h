@@ -51,7 +51,7 @@ static __always_inline struct scratch *scratch_get(u32 *index)
 
 		*index = first + i;
 		s = bpf_map_lookup_elem(&scratches, index);
-		if (s && claim(&s->busy))
+		if (s && claim(false, &s->busy))
 			return s;
 	}
 	count(RW_LOST_SCRATCH);

@@ -41,18 +41,17 @@
 
 #endif
 
-/* Of what belongs to one CPU. */
-static __always_inline bool claim(u32 *busy)
+/* Of what belongs to one CPU. `whole`: the program cannot be preempted, and what interrupts it ends before it goes on. */
+static __always_inline bool claim(const bool whole, u32 *busy)
 {
-#if defined(RW_TYPED) || defined(RW_EARLY)
-	/* These programs are not preempted, and what interrupts one has ended when it goes on. */
+#ifndef RW_EARLY
+	if (!whole)
+		return !__sync_val_compare_and_swap(busy, 0, 1);
+#endif
 	if (*busy)
 		return false;
 	*busy = 1;
 	return true;
-#else
-	return !__sync_val_compare_and_swap(busy, 0, 1);
-#endif
 }
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The wire contract: what the kernel side puts into the ring buffer, and the shared constants.
+ * The wire contract: what the kernel side puts into its buffers, and the shared constants.
  * The Rust types are generated from this file. Every field of a record is always written, so that
- * no stale ring memory reaches user space.
+ * no stale memory reaches user space.
  */
 #ifndef RINGWATCH_RECORD_H
 #define RINGWATCH_RECORD_H
@@ -104,7 +104,6 @@ struct rw_write {
 	__u64 buf;
 	__u64 inode;
 	__u32 dev;
-	__u32 tgid;
 	__u32 tid;
 	__u32 exec_tid;
 	__s32 result;
@@ -116,8 +115,19 @@ struct rw_write {
 	__u8 opcode;
 	__u8 end;
 	__u8 executor;
-	__u8 pad[7];
+	__u8 pad[3];
 };
+_Static_assert(sizeof(struct rw_write) == 128, "two cache lines");
+
+/* What stands before the writes of a CPU's queue. The numbers grow without end. */
+struct rw_queue {
+	/* Writes that the CPU put in, and on a line of its own, those that user space took out. */
+	__u64 head;
+	__u64 pad_head[7];
+	__u64 tail;
+	__u64 pad_tail[7];
+};
+_Static_assert(sizeof(struct rw_queue) == sizeof(struct rw_write), "both are elements of one array");
 
 /* `size` bytes at RW_DATA_OFFSET: the components, leaf first, each ended by a NUL. */
 struct rw_path {

@@ -106,8 +106,10 @@ static __always_inline void set_request(const bool typed, struct rw_write *rec, 
 }
 
 /* The end of an entry of which the kernel did not tell. */
-static __always_inline void emit_untold(struct rw_write *rec, u8 end)
+static __always_inline void emit_untold(struct work *w, u8 end)
 {
+	struct rw_write *rec = &w->rec;
+
 	rec->end_ns = bpf_ktime_get_ns();
 	rec->end = end;
 	/* A write that does not succeed in full loses IOSQE_CQE_SKIP_SUCCESS and posts its CQE. */
@@ -123,7 +125,7 @@ static __always_inline void emit_untold(struct rw_write *rec, u8 end)
 			rec->flags |= RW_F_EXEC_TID;
 		}
 	}
-	emit(rec);
+	emit(w);
 }
 
 static __always_inline void slot_to_record(struct rw_write *rec, const struct slot *slot)
@@ -146,13 +148,13 @@ static __always_inline void slot_to_record(struct rw_write *rec, const struct sl
 /* `req`'s memory serves a new request: whatever is still held of an old one ended without being told. */
 static __noinline void recycled_slot(struct slot *slot, u64 req)
 {
-	struct work *w = work_get();
+	struct work *w = work_get(false);
 
 	if (!w)
 		return;
 	slot_to_record(&w->rec, slot);
 	if (slot_take(slot, req))
-		emit_untold(&w->rec, RW_END_UNSEEN);
+		emit_untold(w, RW_END_UNSEEN);
 	work_put(w);
 }
 
@@ -164,7 +166,7 @@ static __noinline void recycled_pending(u64 req, struct io_ring_ctx *ctx)
 
 	if (!held)
 		return;
-	w = work_get();
+	w = work_get(false);
 	if (!w)
 		return;
 	rec = &w->rec;
@@ -174,7 +176,7 @@ static __noinline void recycled_pending(u64 req, struct io_ring_ctx *ctx)
 		if (!(rec->flags & RW_F_FILE) && rec->flags & RW_F_FIXED_FILE && rec->ctx == (u64)ctx)
 			sent = take_file_by_number(w, NULL, ctx);
 		if (sent)
-			emit_untold(rec, rec->flags & RW_F_CQE_SKIP ? RW_END_SKIPPED : RW_END_UNSEEN);
+			emit_untold(w, rec->flags & RW_F_CQE_SKIP ? RW_END_SKIPPED : RW_END_UNSEEN);
 		else
 			count(RW_LOST_RING_FULL);
 	}

@@ -37,5 +37,6 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 /* One instance of each record, so that its type reaches the generated Rust code. */
 struct rw_write record_write = {};
+struct rw_queue record_queue = {};
 struct rw_path record_path = {};
 struct rw_task record_task = {};

@@ -77,8 +77,10 @@ static __always_inline void clear_file(struct rw_write *rec)
 /* False: its path could not be sent, and the write counts as lost. */
 static __always_inline bool take_file(CTX const bool typed, struct work *w, struct file *file)
 {
-	if (!file_identify(PASS_CTX typed, file, &w->id))
+	if (!file_identify(PASS_CTX typed, file, &w->id)) {
+		w->id.file = 0;
 		return false;
+	}
 	set_file(&w->rec, &w->id);
 	return true;
 }
@@ -137,14 +139,59 @@ static __always_inline void clear_end(struct rw_write *rec)
 	__builtin_memset(rec->pad, 0, sizeof(rec->pad));
 }
 
-static __always_inline void emit(CTX const struct rw_write *rec)
+#ifdef RW_EARLY
+
+#define put_write(w) send(PASS_CTX &(w)->rec, sizeof((w)->rec))
+
+#else
+
+/* What was written before is seen by whoever sees the new value. */
+static __always_inline void publish(u64 *at, u64 value)
+{
+#if defined(__TARGET_ARCH_x86)
+	barrier();
+	*(volatile u64 *)at = value;
+#else
+	__sync_lock_test_and_set(at, value);
+#endif
+}
+
+/* False: there was no room. */
+static __always_inline bool put_write(const struct work *w)
+{
+	u32 first = bpf_get_smp_processor_id() * (cfg.queue_len + 1), i;
+	struct rw_queue *queue;
+	struct rw_write *at;
+	u64 head;
+
+	/* A program that interrupted another one on this CPU: the queue may be in use. */
+	if (w->index)
+		return send(&w->rec, sizeof(w->rec));
+	queue = bpf_map_lookup_elem(&queues, &first);
+	if (!queue)
+		return false;
+	head = queue->head;
+	if (head - *(volatile u64 *)&queue->tail >= cfg.queue_len)
+		return false;
+	i = first + 1 + (head & (cfg.queue_len - 1));
+	at = bpf_map_lookup_elem(&queues, &i);
+	if (!at)
+		return false;
+	*at = w->rec;
+	publish(&queue->head, head + 1);
+	return true;
+}
+
+#endif
+
+static __always_inline void emit(CTX const struct work *w)
 {
 	if (cfg.aggregate) {
-		stat_add(rec);
+		stat_add(&w->rec);
 		count(RW_COUNT_WRITES);
 		return;
 	}
-	count(send(PASS_CTX rec, sizeof(*rec)) ? RW_COUNT_WRITES : RW_LOST_RING_FULL);
+	count(put_write(w) ? RW_COUNT_WRITES : RW_LOST_RING_FULL);
 }
 
 #endif

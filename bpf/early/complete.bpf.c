@@ -35,7 +35,7 @@ static __always_inline void finish(CTX struct io_kiocb *req, const struct same_k
 	}
 	rec->end_ns = bpf_ktime_get_ns();
 	rec->flags |= RW_F_END_SEEN;
-	emit(PASS_CTX rec);
+	emit(PASS_CTX w);
 	return;
 lost:
 	count(RW_LOST_RING_FULL);
@@ -43,7 +43,7 @@ lost:
 
 static __noinline int end(CTX u64 req, const struct same_key *key, s32 result)
 {
-	struct work *w = work_get();
+	struct work *w = work_get(false);
 
 	if (w) {
 		finish(PASS_CTX(void *) req, key, result, w);
@@ -68,7 +68,7 @@ static __noinline int unheld(CTX struct io_kiocb *req, s64 result, bool completi
 	bool refused;
 
 	refused = completing && result < 0 && is_sqe_of(sqe, opcode, user_data_of(false, req));
-	w = work_get();
+	w = work_get(false);
 	if (!w) {
 		/* Unless it is seen again, nobody tells of it. */
 		if (completing) {

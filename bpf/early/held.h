@@ -95,7 +95,7 @@ static __noinline int recycled(CTX u64 req)
 
 	if (!old)
 		return 0;
-	w = work_get();
+	w = work_get(false);
 	if (!w)
 		return 0;
 	w->rec = *old;
@@ -107,7 +107,7 @@ static __noinline int recycled(CTX u64 req)
 			w->rec.end = RW_END_SKIPPED;
 			w->rec.result = w->rec.len;
 		}
-		emit(PASS_CTX & w->rec);
+		emit(PASS_CTX w);
 	}
 	work_put(w);
 	return 0;

@@ -46,7 +46,6 @@ static __always_inline void legacy_seen(CTX struct io_ring_ctx *ctx, struct io_k
 	rec->submit_ns = bpf_ktime_get_ns();
 	rec->flags = w->who.flags | RW_F_SUBMIT;
 	rec->task_id = w->who.task_id;
-	rec->tgid = w->who.tgid;
 	rec->tid = w->who.tid;
 	set_sqe(rec, sqe);
 	set_vector(w);
@@ -77,7 +76,7 @@ static __noinline int legacy_attempt(CTX struct io_ring_ctx *ctx, struct io_kioc
 		recycled(PASS_CTX key);
 	if (!is_write(opcode))
 		return 0;
-	w = work_get();
+	w = work_get(false);
 	if (!w) {
 		count(RW_LOST_TABLE_FULL);
 		return 0;

@@ -49,7 +49,6 @@ static __always_inline bool submitter(CTX struct io_kiocb *req, struct io_ring_c
 	if (!task_identify(PASS_CTX false, w))
 		w->who.task_id = 0;
 	w->rec.task_id = w->who.task_id;
-	w->rec.tgid = w->who.tgid;
 	w->rec.tid = w->who.tid;
 	return true;
 }
@@ -157,7 +156,7 @@ static __always_inline void first_seen(CTX struct io_kiocb *req, u8 opcode, s64 
 static __noinline int accept(CTX struct io_kiocb *req, u8 opcode)
 {
 	struct io_uring_sqe *sqe = last_sqe(BPF_CORE_READ(req, ctx));
-	struct work *w = work_get();
+	struct work *w = work_get(false);
 
 	if (!w) {
 		/* Its end will be told without what only this moment knows. */

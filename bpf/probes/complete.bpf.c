@@ -10,7 +10,6 @@ static __always_inline bool take(const bool typed, struct rw_write *rec, struct 
 
 	if (slot && slot->req == (u64)req && slot->user_data == user_data) {
 		struct io_rw *rw = CAST(typed, req, struct io_rw);
-		struct task_struct *task = task_of(typed, req);
 
 		rec->type = RW_WRITE;
 		rec->flags = slot->flags & ((1U << OPCODE_SHIFT) - 1);
@@ -24,7 +23,6 @@ static __always_inline bool take(const bool typed, struct rw_write *rec, struct 
 		rec->len = slot->len;
 		rec->fd = slot->fd;
 		rec->tid = slot->tid;
-		rec->tgid = RD(typed, task, tgid);
 		rec->rw_flags = RD(typed, rw, flags);
 		rec->iov_count = is_vectored(opcode) ? RD(typed, rw, len) : 0;
 		slot->req = 0;
@@ -56,7 +54,6 @@ static __always_inline bool take_unseen(const bool typed, struct work *w, struct
 	rec->asked_pos = -1;
 	rec->fd = -1;
 	rec->tid = w->who.tid;
-	rec->tgid = w->who.tgid;
 	if (is_vectored(opcode)) {
 		/* The segments are gone: what was written is the least that was asked for. */
 		rec->iov_count = rec->len;
@@ -64,6 +61,27 @@ static __always_inline bool take_unseen(const bool typed, struct work *w, struct
 		rec->buf = 0;
 	}
 	return true;
+}
+
+/*
+ * The kernel tells of a list of completions one after the other, and shows their CQEs together at its end; until then
+ * each request holds its file. So one look at the clock is good for all of them, and one look at each file. A request
+ * that was submitted after that look belongs to another list, whatever its memory says.
+ */
+static __always_inline void same_flush(const bool typed, struct work *w, struct io_kiocb *req)
+{
+	u64 node = (u64)req + bpf_core_field_offset(struct io_kiocb, comp_list);
+	struct io_ring_ctx *ctx = CAST(typed, w->rec.ctx, struct io_ring_ctx);
+
+	if (w->next != node || !(w->rec.flags & RW_F_SUBMIT) || w->rec.submit_ns > w->flush_ns) {
+		w->flush_ns = bpf_ktime_get_ns();
+		w->id.file = 0;
+		if ((u64)RD(typed, ctx, submit_state.compl_reqs.first) != node) {
+			w->next = 0;
+			return;
+		}
+	}
+	w->next = (u64)RD(typed, req, comp_list.next);
 }
 
 /* The file at the end of the request. False: its path could not be sent. */
@@ -82,6 +100,10 @@ static __always_inline bool end_file(const bool typed, struct work *w, struct io
 	rec->ki_pos = RD(typed, rw, kiocb.ki_pos);
 	rec->flags |= RW_F_KI_POS;
 	file = RD(typed, req, file);
+	if (file && w->id.file == (u64)file) {
+		set_file(rec, &w->id);
+		return true;
+	}
 	if (file)
 		return take_file(typed, w, file);
 	clear_file(rec);
@@ -114,11 +136,12 @@ static __always_inline void finish(const bool typed, struct io_kiocb *req, u8 op
 		set_executor(true, rec, task);
 	else
 		set_executor_raw(rec, task);
+	same_flush(typed, w, req);
+	rec->end_ns = w->flush_ns;
 	if (!end_file(typed, w, req, task, result))
 		goto lost;
-	rec->end_ns = bpf_ktime_get_ns();
 	rec->flags |= RW_F_END_SEEN;
-	emit(rec);
+	emit(w);
 	return;
 lost:
 	count(RW_LOST_RING_FULL);
@@ -144,7 +167,7 @@ static __always_inline int end(const bool typed, struct io_kiocb *req, u8 how, s
 
 	if (!is_write(opcode))
 		return 0;
-	w = work_get();
+	w = work_get(typed);
 	if (!w) {
 		drop(slot_of(req), (u64)req);
 		return 0;

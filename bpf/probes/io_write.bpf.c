@@ -15,7 +15,7 @@ static __noinline int returned(struct io_kiocb *req, int ret)
 	if (!held || !(held->flags & RW_F_CQE_SKIP) || held->user_data != user_data_of(false, req))
 		return 0;
 	/* Without room to work or to send the path it is found later. */
-	w = work_get();
+	w = work_get(false);
 	if (!w)
 		return 0;
 	if (!file || !file_identify(false, file, &w->id))
@@ -34,7 +34,7 @@ static __noinline int returned(struct io_kiocb *req, int ret)
 	rec->flags |= RW_F_KI_POS | RW_F_END_SEEN;
 	set_executor_raw(rec, task_of(false, req));
 	rec->end_ns = bpf_ktime_get_ns();
-	emit(rec);
+	emit(w);
 out:
 	work_put(w);
 	return 0;

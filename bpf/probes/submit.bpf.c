@@ -15,7 +15,6 @@ static __always_inline bool submitter(const bool typed, struct io_kiocb *req, st
 static __always_inline void set_submitter(struct rw_write *rec, const struct who *who)
 {
 	rec->task_id = who->task_id;
-	rec->tgid = who->tgid;
 	rec->tid = who->tid;
 }
 
@@ -84,7 +83,7 @@ static __always_inline int on_submit(const bool typed, struct io_kiocb *req)
 	recycled(slot, req, ctx);
 	if (!is_write(opcode))
 		return 0;
-	w = work_get();
+	w = work_get(typed);
 	if (!w) {
 		/* Its end will be told without what only this moment knows. */
 		count(RW_LOST_TABLE_FULL);
@@ -140,7 +139,7 @@ static __always_inline int on_failed(const bool typed, const struct io_uring_sqe
 	recycled(slot, req, ctx);
 	if (!is_write(opcode))
 		return 0;
-	w = work_get();
+	w = work_get(typed);
 	if (!w) {
 		/* Its end will be told without what only this moment knows. */
 		count(RW_LOST_TABLE_FULL);
@@ -159,7 +158,7 @@ static __noinline void punted_pending(u64 req, struct file *file)
 	if (!rec)
 		return;
 	rec->flags |= RW_F_PUNTED;
-	w = work_get();
+	w = work_get(false);
 	if (!w)
 		return;
 	if (file && file_identify(false, file, &w->id))

@@ -80,7 +80,7 @@ static __noinline void end_pending(u64 key, const struct rw_write *held, bool st
 
 	if (!ended && !stopping)
 		return;
-	w = work_get();
+	w = work_get(false);
 	if (!w)
 		return;
 	rec = &w->rec;
@@ -97,7 +97,7 @@ static __noinline void end_pending(u64 key, const struct rw_write *held, bool st
 		if (still(req, rec) && has_ended(req))
 			rec->flags |= RW_F_KI_POS;
 	}
-	emit_untold(rec, ended ? RW_END_SKIPPED : RW_END_IN_FLIGHT);
+	emit_untold(w, ended ? RW_END_SKIPPED : RW_END_IN_FLIGHT);
 out:
 	work_put(w);
 }
@@ -117,7 +117,7 @@ static long sweep_slot(u64 i, void *unused)
 
 	if (!slot || !slot->req)
 		return 0;
-	w = work_get();
+	w = work_get(false);
 	if (!w)
 		return 0;
 	req = (void *)slot->req;
@@ -129,7 +129,7 @@ static long sweep_slot(u64 i, void *unused)
 		count(RW_LOST_RING_FULL);
 		goto out;
 	}
-	emit_untold(&w->rec, RW_END_IN_FLIGHT);
+	emit_untold(w, RW_END_IN_FLIGHT);
 out:
 	work_put(w);
 	return 0;

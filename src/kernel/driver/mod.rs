@@ -2,6 +2,7 @@
 
 pub(super) mod log;
 mod object;
+mod queues;
 mod reader;
 mod sums;
 
@@ -12,7 +13,8 @@ use libbpf_rs::{Link, MapCore as _, MapFlags, OpenObject, ProgramInput};
 use nix::time::{ClockId, clock_gettime};
 
 pub use self::log::Verified;
-use self::object::{Loaded, Open};
+use self::object::{Loaded, Open, cpus};
+use self::queues::Queues;
 pub use self::reader::Reader;
 pub use self::sums::SumBytes;
 use super::health::{Capability, ProbeHealth, capabilities};
@@ -28,7 +30,7 @@ const NEST: u32 = 4;
 /// What is decided before the programs are loaded.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Bytes of the ring buffer: a power of two, at least a page.
+    /// Bytes for writes on their way to user space: a power of two, at least a page. A quarter more is for strings.
     pub buffer_size: u32,
     /// Only these processes (tgid); empty: all.
     pub pids: Vec<u32>,
@@ -272,8 +274,14 @@ impl<'obj> Session<'obj> {
         if self.plan.flags.perf_buffer {
             Reader::perf(self.loaded.events(), buffer_size, receive)
         } else {
-            Reader::ring(self.loaded.events(), receive)
+            Reader::ring(self.loaded.events(), self.queues()?, receive)
         }
+    }
+
+    fn queues(&self) -> Result<Option<Queues>, Error> {
+        let Some(map) = self.loaded.queues() else { return Ok(None) };
+        let cpus = cpus().map_err(step("count the CPUs"))?;
+        Queues::map(map, map.max_entries() / cpus.max(1) - 1, cpus).map(Some)
     }
 
     /// Sums the kernel side's counters over all CPUs.

@@ -8,7 +8,7 @@ use libbpf_rs::{MapCore as _, MapFlags, MapMut, MapType, OpenObject, OpenProgram
 
 use super::super::plan::{Choice, Object, Plan, Probe, Twin};
 use super::super::skel;
-use super::{FILTER_MAX, NEST, Options};
+use super::{FILTER_MAX, NEST, Options, queues};
 
 /// The programs of an object: by probe and form, and those that user space runs.
 macro_rules! object {
@@ -51,7 +51,11 @@ macro_rules! object {
                 $(progs.$own.set_log_level(log_level);)*
             }
 
-            pub(super) fn fill(cfg: &mut skel::$object::types::rw_config, plan: &Plan, options: &Options) {
+            pub(super) fn fill(
+                cfg: &mut skel::$object::types::rw_config,
+                plan: &Plan,
+                options: &Options,
+            ) -> libbpf_rs::Result<()> {
                 cfg.key = random_key();
                 cfg.req_fixed_file = plan.flags.fixed_file;
                 cfg.req_cqe_skip = plan.flags.cqe_skip;
@@ -61,6 +65,7 @@ macro_rules! object {
                 cfg.complete_first = plan.flags.complete_first.into();
                 cfg.submit_unseen = plan.flags.submit_unseen.into();
                 cfg.preemptible = plan.flags.preemptible.into();
+                cfg.queue_len = queue_length(options)?;
                 cfg.aggregate = options.rows.is_some().into();
                 cfg.tree = options.tree.into();
                 cfg.nr_pids = some(&options.pids, &mut cfg.pids);
@@ -69,6 +74,7 @@ macro_rules! object {
                     *slot = words(name);
                     cfg.nr_comms += 1;
                 }
+                Ok(())
             }
         }
     };
@@ -205,7 +211,7 @@ impl<'obj> Open<'obj> {
             Self::Raw(open) => raw::select(&mut open.progs, plan, log_level),
             Self::Early(open) => early::select(&mut open.progs, plan, log_level),
         }
-        let cpus = u32::try_from(libbpf_rs::num_possible_cpus()?).unwrap_or(u32::MAX / NEST);
+        let cpus = cpus()?;
         each!(Self, self, open => {
             open.maps.scratches.set_max_entries(cpus * NEST)?;
             if plan.flags.perf_buffer {
@@ -217,6 +223,20 @@ impl<'obj> Open<'obj> {
                 open.maps.events.set_max_entries(options.buffer_size)?;
             }
         });
+        let queued = queues::elements(queue_length(options)?, cpus);
+        let strings = strings_size(options.buffer_size);
+        match self {
+            Self::Typed(open) => {
+                open.maps.queues.set_max_entries(queued)?;
+                open.maps.events.set_max_entries(strings)?;
+            }
+            Self::Raw(open) => {
+                open.maps.queues.set_max_entries(queued)?;
+                open.maps.events.set_max_entries(strings)?;
+            }
+            // Here writes go where strings go.
+            Self::Early(_) => {}
+        }
         if let Some(rows) = options.rows {
             each!(Self, self, open => {
                 open.maps.stat_classes.set_max_entries(CLASSES)?;
@@ -228,14 +248,13 @@ impl<'obj> Open<'obj> {
         let missing = || libbpf_rs::Error::from_raw_os_error(libc::ENOENT);
         match self {
             Self::Typed(open) => {
-                typed::fill(&mut open.maps.rodata_data.as_mut().ok_or_else(missing)?.cfg, plan, options);
+                typed::fill(&mut open.maps.rodata_data.as_mut().ok_or_else(missing)?.cfg, plan, options)
             }
             Self::Raw(open) => raw::fill(&mut open.maps.rodata_data.as_mut().ok_or_else(missing)?.cfg, plan, options),
             Self::Early(open) => {
-                early::fill(&mut open.maps.rodata_data.as_mut().ok_or_else(missing)?.cfg, plan, options);
+                early::fill(&mut open.maps.rodata_data.as_mut().ok_or_else(missing)?.cfg, plan, options)
             }
         }
-        Ok(())
     }
 
     pub(super) fn load(self) -> libbpf_rs::Result<Loaded<'obj>> {
@@ -258,6 +277,15 @@ impl<'obj> Loaded<'obj> {
 
     pub(super) fn events(&self) -> &MapMut<'obj> {
         each!(Self, self, skel => &skel.maps.events)
+    }
+
+    /// `None`: writes go where strings go.
+    pub(super) fn queues(&self) -> Option<&MapMut<'obj>> {
+        match self {
+            Self::Typed(skel) => Some(&skel.maps.queues),
+            Self::Raw(skel) => Some(&skel.maps.queues),
+            Self::Early(_) => None,
+        }
     }
 
     pub(super) fn tree(&self) -> &MapMut<'obj> {
@@ -349,8 +377,26 @@ pub(super) const CLASSES: u32 = 5;
 /// Kinds of failures that are told apart.
 const FAILURES: u32 = 1024;
 
+/// The longest string has room in it.
+const STRINGS: u32 = 64 * 1024;
+
 /// BPF_LOG_STATS: only what the verifier sums up.
 const LOG_STATISTICS: u32 = 4;
+
+/// All that there may ever be.
+pub(super) fn cpus() -> libbpf_rs::Result<u32> {
+    Ok(u32::try_from(libbpf_rs::num_possible_cpus()?).unwrap_or(u32::MAX / NEST))
+}
+
+/// Writes that each CPU's queue holds; where they are added to sums, none is used.
+fn queue_length(options: &Options) -> libbpf_rs::Result<u32> {
+    Ok(if options.rows.is_some() { 1 } else { queues::length(options.buffer_size, cpus()?) })
+}
+
+/// Bytes of the ring buffer where it mostly has strings.
+fn strings_size(buffer_size: u32) -> u32 {
+    (buffer_size / 4).max(STRINGS)
+}
 
 fn some(from: &[u32], to: &mut [u32; FILTER_MAX]) -> u32 {
     let n = from.len().min(FILTER_MAX);

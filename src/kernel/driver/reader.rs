@@ -3,8 +3,10 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use libbpf_rs::{MapCore, PerfBuffer, PerfBufferBuilder, RingBuffer, RingBufferBuilder};
+use libbpf_rs::{AsRawLibbpf as _, MapCore, PerfBuffer, PerfBufferBuilder, RingBuffer, RingBufferBuilder};
+use libbpf_sys::{ring__consumer_pos, ring__producer_pos, ring_buffer__ring};
 
+use super::queues::Queues;
 use super::{Error, step};
 
 /// Records that are read before anything else gets its turn.
@@ -12,15 +14,16 @@ const AT_ONCE: usize = 65_536;
 /// The least that a page has: the kernel rounds up.
 const PAGE: usize = 4096;
 
-/// A ring buffer, or a perf buffer for each CPU where the kernel has no ring buffer (before 5.8).
+/// A ring buffer, with queues of writes beside it where the kernel side has them; or a perf buffer for each CPU where
+/// the kernel has no ring buffer (before 5.8).
 #[derive(Debug)]
 pub struct Reader<'cb>(Kind<'cb>);
 
-type Receive<'cb> = Box<dyn FnMut(&[u8]) + 'cb>;
+type Receive<'cb> = Rc<RefCell<dyn FnMut(&[u8]) + 'cb>>;
 
 enum Kind<'cb> {
-    Ring(RingBuffer<'cb>),
-    Perf { buffer: PerfBuffer<'cb>, order: Rc<RefCell<Order>>, receive: RefCell<Receive<'cb>> },
+    Ring { ring: RingBuffer<'cb>, queues: Option<RefCell<Queues>>, receive: Receive<'cb> },
+    Perf { buffer: PerfBuffer<'cb>, order: Rc<RefCell<Order>>, receive: Receive<'cb> },
 }
 
 /// Records of several CPUs, read one CPU after the other. A string may be read after the write that needs it, but at
@@ -50,22 +53,29 @@ impl Order {
 impl std::fmt::Debug for Kind<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Ring(_) => "Ring",
+            Self::Ring { .. } => "Ring",
             Self::Perf { .. } => "Perf",
         })
     }
 }
 
 impl<'cb> Reader<'cb> {
-    pub(super) fn ring(map: &dyn MapCore, mut receive: impl FnMut(&[u8]) + 'cb) -> Result<Self, Error> {
+    pub(super) fn ring(
+        map: &dyn MapCore,
+        queues: Option<Queues>,
+        receive: impl FnMut(&[u8]) + 'cb,
+    ) -> Result<Self, Error> {
         let mut builder = RingBufferBuilder::new();
+        let receive: Receive<'cb> = Rc::new(RefCell::new(receive));
+        let each = Rc::clone(&receive);
         builder
             .add(map, move |record| {
-                receive(record);
+                each.borrow_mut()(record);
                 0
             })
             .map_err(step("add the ring buffer"))?;
-        Ok(Self(Kind::Ring(builder.build().map_err(step("map the ring buffer"))?)))
+        let ring = builder.build().map_err(step("map the ring buffer"))?;
+        Ok(Self(Kind::Ring { ring, queues: queues.map(RefCell::new), receive }))
     }
 
     /// `size` bytes in all.
@@ -81,7 +91,7 @@ impl<'cb> Reader<'cb> {
             .sample_cb(move |_, record: &[u8]| fill.borrow_mut().push(record))
             .build()
             .map_err(step("map the perf buffer"))?;
-        Ok(Self(Kind::Perf { buffer, order, receive: RefCell::new(Box::new(receive)) }))
+        Ok(Self(Kind::Perf { buffer, order, receive: Rc::new(RefCell::new(receive)) }))
     }
 
     /// Takes what is there, but not for ever from a program that writes faster; the number of records.
@@ -90,15 +100,38 @@ impl<'cb> Reader<'cb> {
     /// libbpf could not read the buffer.
     pub fn consume(&self) -> Result<usize, Error> {
         match &self.0 {
-            Kind::Ring(ring) => {
-                let n = ring.consume_raw_n(AT_ONCE);
-                usize::try_from(n).map_err(|_| step("read the ring buffer")(libbpf_rs::Error::from_raw_os_error(-n)))
+            Kind::Ring { ring, queues: None, .. } => consume(ring),
+            Kind::Ring { ring, queues: Some(queues), receive } => {
+                let given = queues.borrow().given();
+                // The strings that these writes need were sent before them.
+                let sent = positions(ring).1;
+                let mut n = consume(ring)?;
+                while positions(ring).0 < sent {
+                    // A record that is still being written holds up those behind it.
+                    std::thread::yield_now();
+                    n += consume(ring)?;
+                }
+                Ok(n + queues.borrow_mut().take(&given, AT_ONCE, &mut *receive.borrow_mut()))
             }
             Kind::Perf { buffer, order, receive } => {
                 buffer.consume().map_err(step("read the perf buffer"))?;
                 Ok(order.borrow_mut().pass(&mut *receive.borrow_mut()))
             }
         }
+    }
+}
+
+fn consume(ring: &RingBuffer<'_>) -> Result<usize, Error> {
+    let n = ring.consume_raw_n(AT_ONCE);
+    usize::try_from(n).map_err(|_| step("read the ring buffer")(libbpf_rs::Error::from_raw_os_error(-n)))
+}
+
+/// How far it was read, and how far written. Both grow without end.
+fn positions(ring: &RingBuffer<'_>) -> (u64, u64) {
+    // SAFETY: the buffer lives as long as `ring`, and has the one ring that the builder was given.
+    unsafe {
+        let ring = ring_buffer__ring(ring.as_libbpf_object().as_ptr(), 0);
+        (ring__consumer_pos(ring), ring__producer_pos(ring))
     }
 }
 
