@@ -79,6 +79,23 @@ static __always_inline struct task_struct *task_of(const bool typed, struct io_k
 	return RD(typed, tctx, task);
 }
 
+/* Before 5.17 what an earlier name left stays behind the end of a shorter one. */
+static __always_inline void name_end(u64 *comm)
+{
+#ifdef RW_EARLY
+	for (int i = 0; i < 2; i++) {
+		/* The highest bit of each byte that is 0, and perhaps of bytes behind it. */
+		u64 end = (comm[i] - 0x0101010101010101ULL) & ~comm[i] & 0x8080808080808080ULL;
+
+		if (!end)
+			continue;
+		comm[i] &= ((end & -end) >> 7) - 1;
+		if (!i)
+			comm[1] = 0;
+	}
+#endif
+}
+
 /* The poll thread is named "iou-sqp-<tid of the creator>". */
 static __always_inline u32 creator_from_name(const char *comm)
 {
@@ -116,6 +133,7 @@ static __noinline void sqpoll_creator(struct who *who, struct io_ring_ctx *ctx)
 	tid = creator_from_name((const char *)who->comm);
 	who->tid = tid ?: who->tgid;
 	bpf_probe_read_kernel(who->comm, RW_COMM_LEN, &leader->comm);
+	name_end(who->comm);
 }
 
 static __always_inline bool who_is_body(const bool typed, struct task_struct *task, struct io_ring_ctx *ctx,
@@ -135,6 +153,7 @@ static __always_inline bool who_is_body(const bool typed, struct task_struct *ta
 		who->comm[1] = *(u64 *)&task->comm[8];
 	} else {
 		bpf_probe_read_kernel(who->comm, RW_COMM_LEN, &task->comm);
+		name_end(who->comm);
 	}
 	if (RD(typed, ctx, flags) & IORING_SETUP_SQPOLL)
 		sqpoll_creator(who, ctx);

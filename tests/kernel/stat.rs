@@ -31,8 +31,8 @@ fn both(workload_arguments: &[&str], more: &[&str], directory: &Path) -> Result<
     let mut stat = Command::new(ringwatch());
     stat.args(["stat", "--json", "--comm", &name]).args(more).stdout(File::create(&sums)?);
     let stat = Tracer::spawn(&mut stat)?;
-    // The workload's own opinion of itself is not asked for.
-    Command::new(&program).args(workload_arguments).stdout(Stdio::null()).stderr(Stdio::null()).status()?;
+    let output = Command::new(&program).args(workload_arguments).stdin(Stdio::null()).output()?;
+    ensure!(output.status.success(), "{}: {}", output.status, String::from_utf8_lossy(&output.stderr));
     for tracer in [stat, tracer] {
         let ended = tracer.stop()?;
         ended.expect_success()?;
