@@ -18,6 +18,13 @@ struct who {
 	u32 pad;
 };
 
+/* The thread that runs. */
+struct runner {
+	u64 task;
+	u32 flags;
+	u32 tid;
+};
+
 /* The sum of a vectored write in the making. */
 struct vector {
 	u64 iov;
@@ -36,6 +43,8 @@ struct work {
 	/* The node of the completion that the kernel tells next, and when it began to tell of these; see same_flush(). */
 	u64 next;
 	u64 flush_ns;
+	/* Who tells of them. */
+	struct runner runner;
 	struct rw_write rec;
 	struct who who;
 	struct file_id id;
@@ -68,15 +77,32 @@ static __always_inline void work_put(struct work *w)
 	w->busy = 0;
 }
 
+/* Compared as numbers: the compiler must not take one pointer for the other, of which the verifier knows less. */
+static __always_inline bool same_ptr(const void *a, const void *b)
+{
+	u64 number = (u64)a;
+
+	barrier_var(number);
+	return number == (u64)b;
+}
+
 /* The task that called io_uring_enter, or the poll thread of an SQPOLL ring. */
 static __always_inline struct task_struct *task_of(const bool typed, struct io_kiocb *req)
 {
 	struct io_uring_task *tctx;
 
 	if (bpf_core_field_exists(((struct io_kiocb___task *)0)->task))
-		return RD(typed, CAST(typed, req, struct io_kiocb___task), task);
+		return RD(typed, (struct io_kiocb___task *)req, task);
 	tctx = RD(typed, req, tctx);
 	return RD(typed, tctx, task);
+}
+
+/* Whether `task` submitted the request. */
+static __always_inline bool is_submitter(struct task_struct *task, struct io_kiocb *req)
+{
+	if (bpf_core_field_exists(((struct io_kiocb___task *)0)->task))
+		return same_ptr(((struct io_kiocb___task *)req)->task, task);
+	return same_ptr(req->tctx, task->io_uring);
 }
 
 /* Before 5.17 what an earlier name left stays behind the end of a shorter one. */
@@ -155,27 +181,21 @@ static __always_inline bool who_is_body(const bool typed, struct task_struct *ta
 		bpf_probe_read_kernel(who->comm, RW_COMM_LEN, &task->comm);
 		name_end(who->comm);
 	}
-	if (RD(typed, ctx, flags) & IORING_SETUP_SQPOLL)
+	/* Poll threads are made as the workers are (5.12 and later, as typed programs). */
+	if ((!typed || RD(typed, task, flags) & PF_IO_WORKER) && RD(typed, ctx, flags) & IORING_SETUP_SQPOLL)
 		sqpoll_creator(who, ctx);
 	return true;
 }
 
-/* The raw forms are functions of their own, for the sake of the stack. */
-static __noinline bool who_is_raw(struct task_struct *task, struct io_ring_ctx *ctx, struct who *who)
+/* A function of its own, for the sake of the stack. */
+static __noinline bool who_is(struct task_struct *task, struct io_ring_ctx *ctx, struct who *who)
 {
 	return who_is_body(false, task, ctx, who);
 }
 
-static __always_inline bool who_is(const bool typed, struct task_struct *task, struct io_ring_ctx *ctx,
-				   struct who *who)
-{
-	return typed ? who_is_body(true, task, ctx, who) : who_is_raw(task, ctx, who);
-}
-
 /* Changes with exec, a new name, setuid, a new mount namespace and a move to another cgroup. */
-static __always_inline u64 task_hash(const bool typed, const struct who *who)
+static __always_inline u64 task_hash(const bool typed, struct task_struct *task, const struct who *who)
 {
-	struct task_struct *task = CAST(typed, who->task, struct task_struct);
 	u64 h = cfg.key;
 
 	h += (who->tid ^ cfg.key) * 0x9e3779b97f4a7c15ULL;
@@ -191,7 +211,7 @@ static __always_inline u64 task_hash(const bool typed, const struct who *who)
 
 static __noinline u64 task_hash_raw(const struct who *who)
 {
-	return task_hash(false, who);
+	return task_hash(false, (void *)who->task, who);
 }
 
 ONCE int task_send(CTX struct work *w)
@@ -256,12 +276,15 @@ ONCE int task_send(CTX struct work *w)
 }
 
 /* False: the task's record was needed and could not be sent. */
-static __always_inline bool task_identify(CTX const bool typed, struct work *w)
+static __always_inline bool task_known(CTX struct work *w)
 {
-	w->who.task_id = typed ? task_hash(true, &w->who) : task_hash_raw(&w->who);
-	if (already_seen(w->who.task_id))
-		return true;
-	return task_send(PASS_CTX w);
+	return already_seen(w->who.task_id) || task_send(PASS_CTX w);
+}
+
+static __always_inline bool task_identify(CTX struct work *w)
+{
+	w->who.task_id = task_hash_raw(&w->who);
+	return task_known(PASS_CTX w);
 }
 
 #endif

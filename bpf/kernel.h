@@ -163,6 +163,8 @@ struct mm_struct {
 	struct file *exe_file;
 };
 
+struct io_uring_task;
+
 struct task_struct {
 	unsigned int flags;
 	int pid;
@@ -179,6 +181,7 @@ struct task_struct {
 	struct mm_struct *mm;
 	struct pid *thread_pid;
 	struct signal_struct *signal;
+	struct io_uring_task *io_uring;
 };
 
 struct io_cqe {

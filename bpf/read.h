@@ -33,6 +33,15 @@ extern void bpf_preempt_enable(void) __ksym __weak;
 
 #define RD(typed, ptr, field) ((typed) ? (ptr)->field : BPF_CORE_READ(ptr, field))
 
+/*
+ * What io_uring keeps of a read or write, at the beginning of its request. Not by a cast: a request that a tracepoint
+ * hands over is read by plain loads, and what a cast makes of it by loads that check the address first.
+ */
+#define RD_RW(typed, req, field)                                                                         \
+	((typed) ? *(typeof(((struct io_rw *)0)->field) *)((void *)(req) +                               \
+							   bpf_core_field_offset(struct io_rw, field)) : \
+		   BPF_CORE_READ((struct io_rw *)(req), field))
+
 #define CAST(typed, ptr, type) \
 	((typed) ? (type *)bpf_rdonly_cast((const void *)(ptr), bpf_core_type_id_kernel(type)) : (type *)(ptr))
 
@@ -43,6 +52,7 @@ extern void bpf_preempt_enable(void) __ksym __weak;
 #define HOT(tracepoint) "raw_tp/" tracepoint
 
 #define RD(typed, ptr, field) BPF_CORE_READ(ptr, field)
+#define RD_RW(typed, req, field) BPF_CORE_READ((struct io_rw *)(req), field)
 
 #define CAST(typed, ptr, type) ((type *)(ptr))
 

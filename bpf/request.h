@@ -28,6 +28,8 @@ struct slot {
 	u32 tid;
 	/* enum rw_flag, and the opcode in the highest byte. */
 	u32 flags;
+	u32 rw_flags;
+	u32 iov_count;
 };
 
 /* Requests in flight, by the hash of their address: one load tells whether a request is followed. */
@@ -93,15 +95,13 @@ static __always_inline bool pending_take(u64 req)
 /* What the request itself tells, at submission and at the end alike. */
 static __always_inline void set_request(const bool typed, struct rw_write *rec, struct io_kiocb *req, u8 opcode)
 {
-	struct io_rw *rw = CAST(typed, req, struct io_rw);
-
 	rec->type = RW_WRITE;
 	rec->opcode = opcode;
 	rec->ctx = (u64)RD(typed, req, ctx);
 	rec->user_data = user_data_of(typed, req);
-	rec->buf = RD(typed, rw, addr);
-	rec->len = RD(typed, rw, len);
-	rec->rw_flags = RD(typed, rw, flags);
+	rec->buf = RD_RW(typed, req, addr);
+	rec->len = RD_RW(typed, req, len);
+	rec->rw_flags = RD_RW(typed, req, flags);
 	rec->iov_count = 0;
 }
 
@@ -143,6 +143,8 @@ static __always_inline void slot_to_record(struct rw_write *rec, const struct sl
 	rec->len = slot->len;
 	rec->fd = slot->fd;
 	rec->tid = slot->tid;
+	rec->rw_flags = slot->rw_flags;
+	rec->iov_count = slot->iov_count;
 }
 
 /* `req`'s memory serves a new request: whatever is still held of an old one ended without being told. */

@@ -95,25 +95,30 @@ static __noinline bool take_file_by_number(CTX struct work *w, struct task_struc
 	return !file || take_file(PASS_CTX false, w, file);
 }
 
-static __always_inline void set_executor(const bool typed, struct rw_write *rec, struct task_struct *submitter)
+static __always_inline void set_runner(const bool typed, struct runner *runner)
 {
-#ifdef RW_TYPED
 	struct task_struct *current = typed ? bpf_get_current_task_btf() : (void *)bpf_get_current_task();
-#else
-	struct task_struct *current = (void *)bpf_get_current_task();
-#endif
-	u32 flags = RD(typed, current, flags), tid = RD(typed, submitter, pid);
 
-	rec->exec_tid = RD(typed, current, pid);
+	runner->task = (u64)current;
+	runner->flags = RD(typed, current, flags);
+	runner->tid = RD(typed, current, pid);
+}
+
+static __always_inline void set_executor(struct rw_write *rec, const struct runner *runner,
+					 struct task_struct *submitter)
+{
+	u32 tid = runner->task == (u64)submitter ? runner->tid : BPF_CORE_READ(submitter, pid);
+
+	rec->exec_tid = runner->tid;
 	/* The SQPOLL thread is of the same kind as the workers, and the submitter of its ring's requests. */
-	if (flags & PF_IO_WORKER && rec->exec_tid != tid) {
+	if (runner->flags & PF_IO_WORKER && rec->exec_tid != tid) {
 		rec->executor = RW_EXEC_IOWQ;
 		rec->flags |= RW_F_EXEC_TID;
 	} else if (rec->flags & RW_F_PUNTED) {
 		/* A worker did the work, and another thread posts the completion: which worker, nobody tells. */
 		rec->executor = RW_EXEC_IOWQ;
 		rec->exec_tid = 0;
-	} else if (flags & PF_KTHREAD) {
+	} else if (runner->flags & PF_KTHREAD) {
 		rec->executor = RW_EXEC_KERNEL;
 		rec->flags |= RW_F_EXEC_TID;
 	} else {
@@ -123,9 +128,11 @@ static __always_inline void set_executor(const bool typed, struct rw_write *rec,
 	}
 }
 
-static __noinline void set_executor_raw(struct rw_write *rec, struct task_struct *submitter)
+/* The thread that runs ended the write. */
+static __noinline void set_executor_now(struct work *w, struct task_struct *submitter)
 {
-	set_executor(false, rec, submitter);
+	set_runner(false, &w->runner);
+	set_executor(&w->rec, &w->runner, submitter);
 }
 
 static __always_inline void clear_end(struct rw_write *rec)

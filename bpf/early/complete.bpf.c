@@ -17,13 +17,13 @@ static __always_inline void finish(CTX struct io_kiocb *req, const struct same_k
 	if (!release(at, rec))
 		return;
 	if (!rec->task_id) {
-		if (!who_is(false, task, ctx, &w->who) || !task_identify(PASS_CTX false, w))
+		if (!who_is(task, ctx, &w->who) || !task_identify(PASS_CTX w))
 			goto lost;
 		rec->task_id = w->who.task_id;
 	}
 	rec->result = result;
 	rec->end = cq_full(ctx) ? RW_END_OVERFLOW : RW_END_CQE;
-	set_executor_raw(rec, task);
+	set_executor_now(w, task);
 	if (rec->flags & RW_F_PREP_FAILED) {
 		rec->ki_pos = rec->asked_pos;
 	} else if (file && !take_file(PASS_CTX false, w, file)) {

@@ -35,9 +35,9 @@ static __always_inline void legacy_seen(CTX struct io_ring_ctx *ctx, struct io_k
 	struct rw_write *rec = &w->rec;
 	struct file *file;
 
-	if (!who_is(false, legacy_submitter(ctx), ctx, &w->who) || !follow(&w->who))
+	if (!who_is(legacy_submitter(ctx), ctx, &w->who) || !follow(&w->who))
 		return;
-	if (!task_identify(PASS_CTX false, w))
+	if (!task_identify(PASS_CTX w))
 		w->who.task_id = 0;
 	rec->type = RW_WRITE;
 	rec->opcode = opcode;

@@ -43,10 +43,10 @@ static __always_inline struct task_struct *submitter_of(struct io_kiocb *req, st
 /* False: not followed. */
 static __always_inline bool submitter(CTX struct io_kiocb *req, struct io_ring_ctx *ctx, struct work *w)
 {
-	if (!who_is(false, submitter_of(req, ctx), ctx, &w->who) || !follow(&w->who))
+	if (!who_is(submitter_of(req, ctx), ctx, &w->who) || !follow(&w->who))
 		return false;
 	/* Not sent now: the end of the write tries again. */
-	if (!task_identify(PASS_CTX false, w))
+	if (!task_identify(PASS_CTX w))
 		w->who.task_id = 0;
 	w->rec.task_id = w->who.task_id;
 	w->rec.tid = w->who.tid;

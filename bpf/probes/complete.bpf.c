@@ -9,8 +9,6 @@ static __always_inline bool take(const bool typed, struct rw_write *rec, struct 
 	struct rw_write *held;
 
 	if (slot && slot->req == (u64)req && slot->user_data == user_data) {
-		struct io_rw *rw = CAST(typed, req, struct io_rw);
-
 		rec->type = RW_WRITE;
 		rec->flags = slot->flags & ((1U << OPCODE_SHIFT) - 1);
 		rec->opcode = opcode;
@@ -23,8 +21,8 @@ static __always_inline bool take(const bool typed, struct rw_write *rec, struct 
 		rec->len = slot->len;
 		rec->fd = slot->fd;
 		rec->tid = slot->tid;
-		rec->rw_flags = RD(typed, rw, flags);
-		rec->iov_count = is_vectored(opcode) ? RD(typed, rw, len) : 0;
+		rec->rw_flags = slot->rw_flags;
+		rec->iov_count = slot->iov_count;
 		slot->req = 0;
 		return true;
 	}
@@ -65,8 +63,8 @@ static __always_inline bool take_unseen(const bool typed, struct work *w, struct
 
 /*
  * The kernel tells of a list of completions one after the other, and shows their CQEs together at its end; until then
- * each request holds its file. So one look at the clock is good for all of them, and one look at each file. A request
- * that was submitted after that look belongs to another list, whatever its memory says.
+ * each request holds its file. So one look at the clock and at the thread is good for all of them, and one look at each
+ * file. A request that was submitted after that look belongs to another list, whatever its memory says.
  */
 static __always_inline void same_flush(const bool typed, struct work *w, struct io_kiocb *req)
 {
@@ -76,6 +74,7 @@ static __always_inline void same_flush(const bool typed, struct work *w, struct 
 	if (w->next != node || !(w->rec.flags & RW_F_SUBMIT) || w->rec.submit_ns > w->flush_ns) {
 		w->flush_ns = bpf_ktime_get_ns();
 		w->id.file = 0;
+		set_runner(typed, &w->runner);
 		if ((u64)RD(typed, ctx, submit_state.compl_reqs.first) != node) {
 			w->next = 0;
 			return;
@@ -88,7 +87,6 @@ static __always_inline void same_flush(const bool typed, struct work *w, struct 
 static __always_inline bool end_file(const bool typed, struct work *w, struct io_kiocb *req,
 				     struct task_struct *task, s32 result)
 {
-	struct io_rw *rw = CAST(typed, req, struct io_rw);
 	struct rw_write *rec = &w->rec;
 	struct file *file;
 
@@ -97,7 +95,7 @@ static __always_inline bool end_file(const bool typed, struct work *w, struct io
 		rec->ki_pos = rec->asked_pos;
 		return true;
 	}
-	rec->ki_pos = RD(typed, rw, kiocb.ki_pos);
+	rec->ki_pos = RD_RW(typed, req, kiocb.ki_pos);
 	rec->flags |= RW_F_KI_POS;
 	file = RD(typed, req, file);
 	if (file && w->id.file == (u64)file) {
@@ -121,22 +119,19 @@ static __always_inline void finish(const bool typed, struct io_kiocb *req, u8 op
 	struct rw_write *rec = &w->rec;
 
 	if (!held || !rec->task_id) {
-		if (!who_is(typed, task, RD(typed, req, ctx), &w->who))
+		if (!who_is(task, RD(typed, req, ctx), &w->who))
 			return;
 		if (!held && !take_unseen(typed, w, req, opcode, result))
 			return;
-		if (!task_identify(typed, w))
+		if (!task_identify(w))
 			goto lost;
 		rec->task_id = w->who.task_id;
 	}
 	rec->result = result;
 	rec->end = end;
 	__builtin_memset(rec->pad, 0, sizeof(rec->pad));
-	if (typed)
-		set_executor(true, rec, task);
-	else
-		set_executor_raw(rec, task);
 	same_flush(typed, w, req);
+	set_executor(rec, &w->runner, task);
 	rec->end_ns = w->flush_ns;
 	if (!end_file(typed, w, req, task, result))
 		goto lost;

@@ -1,14 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* A request was accepted (submit_req; before 6.4 submit_sqe), refused (req_failed), or handed to io-wq. */
 
+static __noinline u64 task_hash_cast(const struct who *who)
+{
+	return task_hash(TYPED, CAST(TYPED, who->task, struct task_struct), who);
+}
+
+/*
+ * The submitter is the thread that runs. Of that one the verifier knows that it exists, so that it is read by plain
+ * loads; and it is asked for once, since the return from a call is what costs most where returns are guarded.
+ */
 static __always_inline bool submitter(const bool typed, struct io_kiocb *req, struct io_ring_ctx *ctx,
 				      struct work *w)
 {
-	if (!who_is(typed, task_of(typed, req), ctx, &w->who) || !follow(&w->who))
+	struct task_struct *current = typed ? bpf_get_current_task_btf() : NULL;
+	struct who *who = &w->who;
+	bool plain = typed && is_submitter(current, req);
+
+	if (plain ? !who_is_body(true, current, ctx, who) : !who_is(task_of(false, req), ctx, who))
 		return false;
+	if (!follow(who))
+		return false;
+	if (plain && same_ptr((void *)who->task, current))
+		who->task_id = task_hash(true, current, who);
+	else
+		who->task_id = typed ? task_hash_cast(who) : task_hash_raw(who);
 	/* Not sent now: the end of the write tries again. */
-	if (!task_identify(typed, w))
-		w->who.task_id = 0;
+	if (!task_known(w))
+		who->task_id = 0;
 	return true;
 }
 
@@ -21,7 +40,6 @@ static __always_inline void set_submitter(struct rw_write *rec, const struct who
 static __always_inline void submitted(const bool typed, struct io_kiocb *req, struct io_ring_ctx *ctx,
 				      u8 opcode, struct slot *slot, struct work *w)
 {
-	struct io_rw *rw = CAST(typed, req, struct io_rw);
 	struct rw_write *rec = &w->rec;
 	struct io_kiocb *head;
 	u32 req_flags;
@@ -33,7 +51,7 @@ static __always_inline void submitted(const bool typed, struct io_kiocb *req, st
 	rec->flags = RW_F_SUBMIT | w->who.flags;
 	if (req_flags & cfg.req_fixed_file)
 		rec->flags |= RW_F_FIXED_FILE;
-	rec->asked_pos = RD(typed, rw, kiocb.ki_pos);
+	rec->asked_pos = RD_RW(typed, req, kiocb.ki_pos);
 	rec->fd = fd_of(typed, req);
 	rec->submit_ns = bpf_ktime_get_ns();
 	if (is_vectored(opcode)) {
@@ -52,6 +70,8 @@ static __always_inline void submitted(const bool typed, struct io_kiocb *req, st
 		slot->fd = rec->fd;
 		slot->tid = w->who.tid;
 		slot->flags = rec->flags | (u32)opcode << OPCODE_SHIFT;
+		slot->rw_flags = rec->rw_flags;
+		slot->iov_count = rec->iov_count;
 		return;
 	}
 
