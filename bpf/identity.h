@@ -193,6 +193,22 @@ static __noinline bool who_is(struct task_struct *task, struct io_ring_ctx *ctx,
 	return who_is_body(false, task, ctx, who);
 }
 
+#ifndef RW_EARLY
+
+/*
+ * The submitter, which mostly is the thread that runs. Of that one the verifier knows that it exists, so that it is read
+ * by plain loads; and it is asked for once, since the return from a call is what costs most where returns are guarded.
+ */
+static __always_inline bool submitter_is(const bool typed, struct task_struct *current, struct io_kiocb *req,
+					 struct io_ring_ctx *ctx, struct who *who)
+{
+	if (typed && is_submitter(current, req))
+		return who_is_body(true, current, ctx, who);
+	return who_is(task_of(false, req), ctx, who);
+}
+
+#endif
+
 /* Changes with exec, a new name, setuid, a new mount namespace and a move to another cgroup. */
 static __always_inline u64 task_hash(const bool typed, struct task_struct *task, const struct who *who)
 {

@@ -119,7 +119,9 @@ static __always_inline void finish(const bool typed, struct io_kiocb *req, u8 op
 	struct rw_write *rec = &w->rec;
 
 	if (!held || !rec->task_id) {
-		if (!who_is(task, RD(typed, req, ctx), &w->who))
+		struct task_struct *current = typed ? bpf_get_current_task_btf() : NULL;
+
+		if (!submitter_is(typed, current, req, RD(typed, req, ctx), &w->who))
 			return;
 		if (!held && !take_unseen(typed, w, req, opcode, result))
 			return;

@@ -6,22 +6,15 @@ static __noinline u64 task_hash_cast(const struct who *who)
 	return task_hash(TYPED, CAST(TYPED, who->task, struct task_struct), who);
 }
 
-/*
- * The submitter is the thread that runs. Of that one the verifier knows that it exists, so that it is read by plain
- * loads; and it is asked for once, since the return from a call is what costs most where returns are guarded.
- */
 static __always_inline bool submitter(const bool typed, struct io_kiocb *req, struct io_ring_ctx *ctx,
 				      struct work *w)
 {
 	struct task_struct *current = typed ? bpf_get_current_task_btf() : NULL;
 	struct who *who = &w->who;
-	bool plain = typed && is_submitter(current, req);
 
-	if (plain ? !who_is_body(true, current, ctx, who) : !who_is(task_of(false, req), ctx, who))
+	if (!submitter_is(typed, current, req, ctx, who) || !follow(who))
 		return false;
-	if (!follow(who))
-		return false;
-	if (plain && same_ptr((void *)who->task, current))
+	if (typed && same_ptr((void *)who->task, current))
 		who->task_id = task_hash(true, current, who);
 	else
 		who->task_id = typed ? task_hash_cast(who) : task_hash_raw(who);

@@ -141,14 +141,14 @@ fn compare(report: &Value, events: &[Value]) -> Result<()> {
         let wanted = sizes.iter().filter(|&&n| from <= n && n <= to).count();
         ensure!(bucket["count"] == wanted, "{wanted} writes: {bucket}");
     }
-    percentiles(&report["size"], sizes, 0, &PERCENTILES)?;
-    // Both measured for themselves, and either may have been interrupted in between: so not the greatest.
-    const APART_NS: u64 = 3_000;
+    percentiles(&report["size"], sizes, 1.03)?;
+    // Each program read the clock for itself, the one after the other: the same order of magnitude is all that can be
+    // asked for. What follows from the buckets is exact, and is tested where it is computed.
     let latencies = events.iter().filter_map(|e| e["data"]["latency_ns"].as_u64()).collect();
-    percentiles(&report["latency_ns"], latencies, APART_NS, &PERCENTILES[..3])
+    percentiles(&report["latency_ns"], latencies, 3.0)
 }
 
-const PERCENTILES: [(&str, usize); 4] = [("p50", 50), ("p90", 90), ("p99", 99), ("max", 100)];
+const PERCENTILES: [(&str, usize); 3] = [("p50", 50), ("p90", 90), ("p99", 99)];
 
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or("-").to_owned()
@@ -162,20 +162,14 @@ fn same(rows: &BTreeMap<String, Sums>, wanted: &BTreeMap<String, Sums>) -> Resul
     Ok(())
 }
 
-/// Within 3 %; where values are `apart` in the two measurements, an event in a hundred may have changed its rank.
-fn percentiles(told: &Value, mut values: Vec<u64>, apart: u64, of: &[(&str, usize)]) -> Result<()> {
+/// At most `off` times, or one part in it, of what the values say.
+fn percentiles(told: &Value, mut values: Vec<u64>, off: f64) -> Result<()> {
     values.sort_unstable();
     ensure!(!values.is_empty(), "there are no values");
-    for &(name, percent) in of {
-        let rank = (values.len() * percent).div_ceil(100) - 1;
-        let ranks = if apart > 0 { values.len().div_ceil(100) } else { 0 };
-        let low = values[rank.saturating_sub(ranks)];
-        let high = values[(rank + ranks).min(values.len() - 1)];
-        let told = told[name].as_u64().unwrap_or(0);
-        ensure!(
-            told + apart >= low - low * 3 / 100 && told <= high + high * 3 / 100 + apart,
-            "{name}: {told}, not in {low} to {high}"
-        );
+    for (name, percent) in PERCENTILES {
+        let wanted = values[(values.len() * percent).div_ceil(100) - 1] as f64;
+        let told = told[name].as_u64().unwrap_or(0) as f64;
+        ensure!(told * off >= wanted && told <= wanted * off, "{name}: {told}, not {wanted}");
     }
     Ok(())
 }

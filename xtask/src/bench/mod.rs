@@ -26,27 +26,28 @@ use serde_json::Value;
 
 use self::machine::Machine;
 use self::process::{Signals, may_use, pin};
-use self::report::{Report, Settings};
+use self::report::{Part, Report};
 use self::run::{Bench, Run, TRACER_CPU, WORKLOAD_CPU};
-use self::variants::{BASE, Tracer, VARIANTS, Variant, WORKLOADS};
+use self::variants::{BASE, FLOOR, Program, TIGHT, Tracer, VARIANTS, Variant, WORKLOADS, Workload};
 
-const RUNS: u32 = 15;
+const RUNS: u32 = 11;
 /// As many as the default buffer takes at full speed: a lost event costs the workload less, and would flatter.
 const WRITES: u64 = 300_000;
-const QUICK_RUNS: u32 = 3;
+const QUICK_RUNS: u32 = 5;
 const QUICK_WRITES: u64 = 200_000;
+const QUICK_VARIANTS: [&str; 5] = [BASE, FLOOR, "json", "pid", "stat"];
 /// More than a JSON line takes.
 const LINE: u64 = 1024;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// Fewer rounds and writes: tells that it works rather than how fast it is
+    /// The first workload alone, fewer variants, rounds and writes: tells that it works rather than how fast it is
     #[arg(long)]
     quick: bool,
     /// Where the figures go as JSON [default: bench/bench.json in the target directory]
     #[arg(long, value_name = "PATH")]
     json: Option<PathBuf>,
-    /// Rounds, in each of which each variant runs once [default: 15, quick 3]
+    /// Rounds, in each of which each variant runs once [default: 11, quick 5]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     runs: Option<u32>,
     /// Writes in a run [default: 300000, quick 200000]
@@ -55,18 +56,22 @@ pub(crate) struct Arguments {
     /// Only these variants; ratios need the variant `none`
     #[arg(long, value_name = "VARIANT", num_args = 1.., value_parser = variants::variant_names())]
     only: Vec<String>,
-    /// What is traced; the budget is for `write`, and for losses `paced`, a million writes a second
-    #[arg(long, value_name = "NAME", default_value = variants::TIGHT, value_parser = variants::workload_names())]
-    workload: String,
+    /// Only these workloads
+    #[arg(long, value_name = "NAME", num_args = 1.., value_parser = variants::workload_names())]
+    workload: Vec<String>,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let runs = arguments.runs.unwrap_or(if arguments.quick { QUICK_RUNS } else { RUNS });
     let writes = arguments.writes.unwrap_or(if arguments.quick { QUICK_WRITES } else { WRITES });
-    let workload =
-        WORKLOADS.iter().find(|w| w.name == arguments.workload).context("there is no workload of this name")?;
-    let variants: Vec<&Variant> =
-        VARIANTS.iter().filter(|v| arguments.only.is_empty() || arguments.only.iter().any(|o| o == v.name)).collect();
+    let only = |name: &str| match &arguments.only[..] {
+        [] => !arguments.quick || QUICK_VARIANTS.contains(&name),
+        only => only.iter().any(|o| o == name),
+    };
+    let wanted = |workload: &Workload| match &arguments.workload[..] {
+        [] => !arguments.quick || workload.name == TIGHT,
+        some => some.iter().any(|s| s == workload.name),
+    };
 
     let submit = submit_probe()?;
     for cpu in [WORKLOAD_CPU, TRACER_CPU] {
@@ -80,35 +85,57 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let programs = build(root)?;
     let bench_directory = programs.target.join("bench");
     fs::create_dir_all(&bench_directory).with_context(|| format!("cannot make {}", bench_directory.display()))?;
-    if variants.iter().any(|v| matches!(v.tracer, Tracer::Ringwatch(how) if how.writes_file())) {
-        check_space(&bench_directory, writes)?;
-    }
+    check_space(&bench_directory, writes)?;
 
     let machine = Machine::look(root);
     let signals = Signals::catch()?;
     pin(WORKLOAD_CPU)?;
-    let bench = Bench {
-        ringwatch: programs.ringwatch,
-        load: programs.workload,
-        workload,
-        writes,
-        directory: &bench_directory,
-        submit,
-        signals: &signals,
-    };
-    let measured = measure(&bench, &variants, runs)?;
-    let settings =
-        Settings { workload: workload.name, writes, runs, workload_cpu: WORKLOAD_CPU, tracer_cpu: TRACER_CPU };
-    let report = Report::new(machine, settings, measured);
-    print!("{report}");
+    let mut report = Report::new(machine, WORKLOAD_CPU, TRACER_CPU);
+    for workload in WORKLOADS.iter().filter(|w| wanted(w)) {
+        let variants: Vec<&Variant> = (VARIANTS.iter())
+            .filter(|v| only(v.name) && (workload.variants.is_empty() || workload.variants.contains(&v.name)))
+            .filter(|v| is_there(v))
+            .collect();
+        let bench = Bench {
+            ringwatch: programs.ringwatch.clone(),
+            load: programs.workload.clone(),
+            workload,
+            writes,
+            directory: &bench_directory,
+            submit,
+            signals: &signals,
+        };
+        if workload.program == Program::Fio && !installed("fio") {
+            eprintln!("left out: the workload {}: fio is not installed", workload.name);
+            continue;
+        }
+        let part = Part::new(workload, runs, measure(&bench, &variants, runs)?);
+        println!("{part}");
+        report.parts.push(part);
+    }
+    println!("{report}");
     let json = arguments.json.clone().unwrap_or_else(|| bench_directory.join("bench.json"));
     fs::write(&json, serde_json::to_string_pretty(&report)? + "\n")
         .with_context(|| format!("cannot write {}", json.display()))?;
     eprintln!("figures of each run: {}", json.display());
     match report.inconsistent() {
         0 => Ok(()),
-        n => bail!("{n} of {} runs do not add up: see above; the figures mean nothing", report.runs.len()),
+        n => bail!("{n} runs do not add up: see above; the figures mean nothing"),
     }
+}
+
+/// Whether the variant's tracer can be had; says so where not.
+fn is_there(variant: &Variant) -> bool {
+    let Tracer::Other(other) = variant.tracer else { return true };
+    let there = installed(other.program) && installed("taskset");
+    if !there {
+        eprintln!("left out: the variant {}: {} is not installed", variant.name, other.program);
+    }
+    there
+}
+
+fn installed(program: &str) -> bool {
+    process::find(program).is_some()
 }
 
 /// Rounds of all variants, each round beginning with another: none profits from its place.
@@ -123,7 +150,8 @@ fn measure(bench: &Bench<'_>, variants: &[&Variant], rounds: u32) -> Result<Vec<
         order.rotate_left(round as usize % variants.len());
         for variant in order {
             let run = bench.run(round, variant).with_context(|| format!("variant {}", variant.name))?;
-            eprintln!("round {} of {rounds}: {:<9} {:>7.0} ns", round + 1, run.variant, run.load.cpu_ns_per_write);
+            let name = bench.workload.name;
+            eprintln!("{name}, {} of {rounds}: {:<9} {:>7.0} ns", round + 1, run.variant, run.load.cpu_ns_per_write);
             runs.push(run);
         }
     }

@@ -1,8 +1,10 @@
 //! Child processes on a CPU of their own, that end with this program.
 
+use std::env;
 use std::io::Read as _;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, ExitStatus};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -66,6 +68,11 @@ pub(super) fn pin(cpu: usize) -> Result<()> {
 /// Whether this process may run on `cpu`.
 pub(super) fn may_use(cpu: usize) -> bool {
     sched_getaffinity(Pid::from_raw(0)).is_ok_and(|set| set.is_set(cpu).unwrap_or(false))
+}
+
+/// Where a program is.
+pub(super) fn find(program: &str) -> Option<PathBuf> {
+    env::split_paths(&env::var_os("PATH")?).map(|directory| directory.join(program)).find(|path| path.is_file())
 }
 
 /// How a child ended, and what it used.

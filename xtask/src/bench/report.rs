@@ -7,26 +7,26 @@ use serde::Serialize;
 use super::machine::Machine;
 use super::run::{Run, Traced};
 use super::stats::{Spread, per, ratios};
-use super::variants::{BASE, FLOOR, PACED, TIGHT, VARIANTS, WORKLOADS};
-
-/// How it was measured.
-#[derive(Debug, Serialize)]
-pub(super) struct Settings {
-    pub(super) workload: &'static str,
-    pub(super) writes: u64,
-    pub(super) runs: u32,
-    pub(super) workload_cpu: usize,
-    pub(super) tracer_cpu: usize,
-}
+use super::variants::{BASE, DIRECT, FLOOR, NOP, PACED, Program, SHARED, TIGHT, VARIANTS, WORKLOADS, Workload};
 
 /// Everything, in the form of the JSON file.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     machine: Machine,
-    settings: Settings,
+    workload_cpu: usize,
+    tracer_cpu: usize,
+    pub(super) parts: Vec<Part>,
+}
+
+/// A workload under its tracers.
+#[derive(Debug, Serialize)]
+pub(super) struct Part {
+    workload: &'static str,
+    about: &'static str,
+    rounds: u32,
     variants: Vec<Summary>,
     verdicts: Vec<Verdict>,
-    pub(super) runs: Vec<Run>,
+    runs: Vec<Run>,
 }
 
 /// A variant over all rounds.
@@ -40,6 +40,8 @@ struct Summary {
     ratio: Option<Spread>,
     /// To the variant with empty programs.
     ratio_to_empty: Option<Spread>,
+    /// Of the time that the workload took, to the variant without a tracer.
+    wall_ratio: Option<Spread>,
     tracer: Option<TracerSummary>,
 }
 
@@ -59,20 +61,28 @@ struct Verdict {
     what: &'static str,
     measured: f64,
     limit: f64,
+    /// Or at least.
+    at_most: bool,
     unit: &'static str,
     met: bool,
 }
 
 impl Report {
-    pub(super) fn new(machine: Machine, settings: Settings, runs: Vec<Run>) -> Self {
-        let variants: Vec<Summary> = VARIANTS.iter().filter_map(|v| Summary::of(v.name, v.about, &runs)).collect();
-        let verdicts = verdicts(&variants, settings.workload);
-        Self { machine, settings, variants, verdicts, runs }
+    pub(super) fn new(machine: Machine, workload_cpu: usize, tracer_cpu: usize) -> Self {
+        Self { machine, workload_cpu, tracer_cpu, parts: vec![] }
     }
 
     /// How many runs do not add up.
     pub(super) fn inconsistent(&self) -> usize {
-        self.runs.iter().filter(|r| r.inconsistency.is_some()).count()
+        self.parts.iter().flat_map(|p| &p.runs).filter(|r| r.inconsistency.is_some()).count()
+    }
+}
+
+impl Part {
+    pub(super) fn new(workload: &'static Workload, rounds: u32, runs: Vec<Run>) -> Self {
+        let variants: Vec<Summary> = VARIANTS.iter().filter_map(|v| Summary::of(v.name, v.about, &runs)).collect();
+        let verdicts = verdicts(&variants, workload.name);
+        Self { workload: workload.name, about: workload.about, rounds, variants, verdicts, runs }
     }
 }
 
@@ -85,16 +95,16 @@ impl Summary {
     /// `None`: the variant did not run.
     fn of(variant: &'static str, about: &'static str, runs: &[Run]) -> Option<Self> {
         let cpu = |variant: &str| series(runs, variant, |r| r.load.cpu_ns_per_write);
+        let wall = |variant: &str| series(runs, variant, |r| r.load.wall_ns_per_write);
         let own = cpu(variant);
         Some(Self {
             variant,
             about,
             cpu_ns_per_write: Spread::of(own.iter().map(|&(_, ns)| ns))?,
-            wall_ns_per_write: Spread::of(
-                series(runs, variant, |r| r.load.wall_ns_per_write).iter().map(|&(_, ns)| ns),
-            )?,
+            wall_ns_per_write: Spread::of(wall(variant).iter().map(|&(_, ns)| ns))?,
             ratio: ratios(&own, &cpu(BASE)),
             ratio_to_empty: ratios(&own, &cpu(FLOOR)),
+            wall_ratio: ratios(&wall(variant), &wall(BASE)),
             tracer: TracerSummary::of(runs.iter().filter(|r| r.variant == variant).filter_map(|r| r.tracer.as_ref())),
         })
     }
@@ -114,49 +124,77 @@ impl TracerSummary {
     }
 }
 
-/// The budget, as far as it was measured: each line compares a figure with the most that it may be.
+/// The budget, as far as it was measured: each line compares a figure with what it has to be.
 fn verdicts(variants: &[Summary], workload: &str) -> Vec<Verdict> {
-    let of = |name| variants.iter().find(|v| v.variant == name);
+    let of = |name| variants.iter().find(|v: &&Summary| v.variant == name);
     let tracer = |figure: fn(&TracerSummary) -> Option<f64>| of("json").and_then(|v| figure(v.tracer.as_ref()?));
     let median = |spread: Option<Spread>| spread.map(|s| s.median);
-    let ratio = median(of("json").and_then(|v| v.ratio));
+    let ratio = |name| median(of(name).and_then(|v| v.ratio));
+    let floor = |name| median(of(name).and_then(|v| v.ratio_to_empty));
+    let wall = median(of("json").and_then(|v| v.wall_ratio));
+    // Of what tracing adds to a write.
+    let cheaper = |name| Some((ratio(name)? - 1.0) / (ratio("json")? - 1.0));
     let lost = tracer(|t| Some(t.lost as f64));
-    let filtered = median(of("filtered").and_then(|v| v.ratio_to_empty));
-    let lines = [
-        (&[TIGHT][..], "json: CPU time of the workload", ratio, 2.5, "x none"),
-        (&[TIGHT, PACED], "json: writes lost", lost, 0.0, ""),
-        (&[TIGHT], "filtered: CPU time of the workload", filtered, 1.15, "x empty"),
-        (&[TIGHT, PACED], "json: ready after", tracer(|t| Some(t.ready_ms?.median)), 300.0, "ms"),
-        (&[TIGHT, PACED], "json: resident memory", tracer(|t| Some(t.peak_rss_bytes?.max / MIB)), 48.0, "MiB"),
-    ];
+    let ready = tracer(|t| Some(t.ready_ms?.median));
+    let resident = tracer(|t| Some(t.peak_rss_bytes?.max / MIB));
+    let most = |what, measured, limit, unit| (what, measured, limit, unit, true);
+    let least = |what, measured, limit, unit| (what, measured, limit, unit, false);
+    let lines = match workload {
+        TIGHT => vec![
+            most("json: CPU time of the workload", ratio("json"), 1.8, "x none"),
+            most("json: writes lost", lost, 0.0, ""),
+            most("pid: CPU time of the workload", floor("pid"), 1.15, "x empty"),
+            most("uid: CPU time of the workload", floor("uid"), 1.15, "x empty"),
+            most("stat: CPU time of the workload", ratio("stat"), 1.65, "x none"),
+            least("perf: CPU time it adds", cheaper("perf"), 3.0, "x json"),
+            least("bpftrace: CPU time it adds", cheaper("bpftrace"), 15.0, "x json"),
+            most("json: ready after", ready, 300.0, "ms"),
+            most("json: resident memory", resident, 48.0, "MiB"),
+        ],
+        NOP => vec![most("json: CPU time of the workload", floor("json"), 1.15, "x empty")],
+        DIRECT => vec![most("json: time of the workload", wall, 1.03, "x none")],
+        PACED | SHARED => vec![most("json: writes lost", lost, 0.0, "")],
+        _ => vec![],
+    };
     lines
         .into_iter()
-        .filter(|(workloads, ..)| workloads.contains(&workload))
-        .filter_map(|(_, what, measured, limit, unit)| {
+        .filter_map(|(what, measured, limit, unit, at_most)| {
             let measured = measured?;
-            Some(Verdict { what, measured, limit, unit, met: measured <= limit })
+            let met = if at_most { measured <= limit } else { measured >= limit };
+            Some(Verdict { what, measured, limit, at_most, unit, met })
         })
         .collect()
 }
 
 const MIB: f64 = 1024.0 * 1024.0;
 
-impl fmt::Display for Report {
+impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (machine, settings) = (&self.machine, &self.settings);
-        let cpu = machine.cpu.as_deref().unwrap_or("unknown CPU");
-        writeln!(f, "Linux {}, {cpu}, {} cores", machine.kernel, machine.cores)?;
-        writeln!(f, "workload {}, {} writes, {} rounds\n", settings.workload, settings.writes, settings.runs)?;
-        writeln!(f, "          workload, CPU ns/write                 ringwatch")?;
-        writeln!(f, "variant    median     min     max  x none x empty   ns/event      lost  RSS MiB  ready ms")?;
+        writeln!(f, "{}: {}, {} rounds", self.workload, self.about, self.rounds)?;
+        writeln!(f, "          workload, CPU ns/write                  time   ringwatch")?;
+        writeln!(
+            f,
+            "variant    median     min     max  x none x empty x none    ns/event      lost  RSS MiB  ready ms"
+        )?;
         for variant in &self.variants {
             writeln!(f, "{variant}")?;
         }
-        writeln!(f)?;
         for verdict in &self.verdicts {
             writeln!(f, "{verdict}")?;
         }
         self.write_doubts(f)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cpu = self.machine.cpu.as_deref().unwrap_or("unknown CPU");
+        write!(f, "Linux {}, {cpu}, {} cores", self.machine.kernel, self.machine.cores)?;
+        if self.machine.bpf_stats.as_deref() == Some("1") {
+            let what = "kernel.bpf_stats_enabled takes the time of each program's run: set it to 0";
+            write!(f, "\ndoubtful: {what}")?;
+        }
+        Ok(())
     }
 }
 
@@ -166,7 +204,8 @@ impl fmt::Display for Summary {
         let median = |spread: Option<Spread>| spread.map(|s| s.median);
         let Spread { median: middle, min, max } = self.cpu_ns_per_write;
         let (ratio, floor) = (number(median(self.ratio), 2), number(median(self.ratio_to_empty), 2));
-        write!(f, "{:<9} {middle:>7.0} {min:>7.0} {max:>7.0} {ratio:>7} {floor:>7}", self.variant)?;
+        let wall = number(median(self.wall_ratio), 2);
+        write!(f, "{:<9} {middle:>7.0} {min:>7.0} {max:>7.0} {ratio:>7} {floor:>7} {wall:>6}", self.variant)?;
         let Some(tracer) = &self.tracer else { return Ok(()) };
         let event = number(median(tracer.cpu_ns_per_event), 0);
         let rss = number(tracer.peak_rss_bytes.map(|s| s.max / MIB), 1);
@@ -177,15 +216,15 @@ impl fmt::Display for Summary {
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { what, measured, limit, unit, met } = self;
+        let Self { what, measured, limit, at_most, unit, met } = self;
         let verdict = if *met { "met" } else { "not met" };
         let figure = |value: f64| if value.fract() == 0.0 { format!("{value}") } else { format!("{value:.2}") };
         write!(f, "{:<8}{what}: {}", verdict, format!("{} {unit}", figure(*measured)).trim_end())?;
-        write!(f, " (at most {})", figure(*limit))
+        write!(f, " (at {} {})", if *at_most { "most" } else { "least" }, figure(*limit))
     }
 }
 
-impl Report {
+impl Part {
     /// Why not to trust the figures.
     fn write_doubts(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for run in &self.runs {
@@ -206,16 +245,13 @@ impl Report {
             writeln!(f, "doubtful: lost writes cost the workload less, {} would be slower without", variant.variant)?;
         }
         let waited = waited(&self.runs);
-        let paced = WORKLOADS.iter().any(|w| w.paced && w.name == self.settings.workload);
+        let paced = WORKLOADS.iter().any(|w| w.name == self.workload && (w.paced || w.program == Program::Fio));
         if waited > 0.05 && !paced {
             writeln!(
                 f,
                 "doubtful: the workload waited {:.0} % of its time for its CPU: stop what else runs",
                 waited * 100.0
             )?;
-        }
-        if self.machine.bpf_stats.as_deref() == Some("1") {
-            writeln!(f, "doubtful: kernel.bpf_stats_enabled takes the time of each program's run: set it to 0")?;
         }
         Ok(())
     }

@@ -6,20 +6,22 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::Signal;
 use nix::time::{clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
 use ringwatch::kernel::plan::Probe;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tempfile::TempDir;
 
 use super::empty::with_empty;
 use super::machine;
-use super::process::{Ended, Running, Signals};
+use super::process::{Ended, Running, Signals, find};
 use super::stats::per;
 use super::tally::{Lines, Said, count_lines, inconsistency};
-use super::variants::{EVENTS, Ringwatch, Tracer, Variant, WRITES, Workload};
+use super::variants::{DIRECTORY, EVENTS, Other, Program, Ringwatch, SLOW, Tracer, Variant, WRITES, Workload};
 
 /// The workload has this CPU alone, so that its CPU time is its own.
 pub(super) const WORKLOAD_CPU: usize = 0;
@@ -38,6 +40,7 @@ pub(super) struct Bench<'a> {
     pub(super) ringwatch: PathBuf,
     pub(super) load: PathBuf,
     pub(super) workload: &'a Workload,
+    /// In a run of the usual workload.
     pub(super) writes: u64,
     /// For files that live as long as a run.
     pub(super) directory: &'a Path,
@@ -100,14 +103,31 @@ struct Burst {
     cpu_ns: u64,
 }
 
+impl Burst {
+    /// What fio's report says of its job; CPU time is a share of the time.
+    fn of_fio(text: &str) -> Option<Self> {
+        let report: Value = serde_json::from_str(text.get(text.find('{')?..)?).ok()?;
+        let job = report["jobs"].get(0)?;
+        let ms = job["job_runtime"].as_f64()?;
+        let cpu = (job["usr_cpu"].as_f64()? + job["sys_cpu"].as_f64()?) / 100.0;
+        Some(Self {
+            writes: job["write"]["total_ios"].as_u64()?,
+            errors: job["error"].as_u64()?,
+            wall_ns: (job["write"]["runtime"].as_f64()? * 1e6) as u64,
+            cpu_ns: (ms * cpu * 1e6) as u64,
+        })
+    }
+}
+
 impl Bench<'_> {
     /// Runs the workload once under `variant`.
     pub(super) fn run(&self, round: u32, variant: &Variant) -> Result<Run> {
         self.signals.check()?;
         let before = machine::attached_programs();
         let (load, tracer, inconsistency) = match variant.tracer {
-            Tracer::Nobody => (self.load()?.0, None, None),
-            Tracer::Empty => (with_empty(self.submit, || self.load())?.0, None, None),
+            Tracer::Nobody => (self.load(self.writes())?.0, None, None),
+            Tracer::Empty => (with_empty(self.submit, || self.load(self.writes()))?.0, None, None),
+            Tracer::Other(other) => (self.within(other)?, None, None),
             Tracer::Ringwatch(how) => {
                 let (load, traced, inconsistency) = self.traced(how)?;
                 (load, Some(traced), inconsistency)
@@ -117,28 +137,74 @@ impl Bench<'_> {
         Ok(Run { round, variant: variant.name, load, tracer, others_attached, inconsistency })
     }
 
+    /// Writes of a run.
+    fn writes(&self) -> u64 {
+        (self.writes / self.workload.fewer).max(1)
+    }
+
+    /// The command of the workload.
+    fn command(&self, writes: u64) -> Vec<String> {
+        let program = match self.workload.program {
+            Program::Burst => self.load.to_string_lossy().into_owned(),
+            Program::Fio => "fio".to_owned(),
+        };
+        let own = (self.workload.program == Program::Burst).then(|| "burst".to_owned());
+        let directory = self.directory.to_string_lossy();
+        let arguments = self.workload.arguments.iter();
+        let arguments = arguments.map(|a| a.replace(WRITES, &writes.to_string()).replace(DIRECTORY, &directory));
+        std::iter::once(program).chain(own).chain(arguments).collect()
+    }
+
     /// Runs the workload; its figures and its process.
-    fn load(&self) -> Result<(Load, u32)> {
-        let writes = self.writes.to_string();
-        let mut command = Command::new(&self.load);
-        command.args(self.workload.arguments.iter().map(|a| a.replace(WRITES, &writes)));
+    fn load(&self, writes: u64) -> Result<(Load, u32)> {
+        let command = self.command(writes);
+        let mut running = Command::new(&command[0]);
+        running.args(&command[1..]);
+        self.finish("the workload", &mut running, WORKLOAD_CPU, writes)
+    }
+
+    /// Runs the workload as the child of another tracer, which has the other CPU.
+    fn within(&self, other: Other) -> Result<Load> {
+        let scratch = self.scratch()?;
+        let events = scratch.path().join("events");
+        let name = events.to_str().context("the path of the target directory is not UTF-8")?;
+        let writes = (self.writes() / SLOW).max(1);
+        let taskset = find("taskset").context("taskset is not installed")?.to_string_lossy().into_owned();
+        let mut load = vec![taskset, "-c".to_owned(), WORKLOAD_CPU.to_string()];
+        load.extend(self.command(writes));
+        let mut command = Command::new(other.program);
+        command.args(other.arguments.iter().map(|a| a.replace(EVENTS, name)));
+        if other.one_argument {
+            // The tracer splits it at blanks.
+            ensure!(load.iter().all(|a| !a.contains(' ')), "{} cannot run a command with blanks", other.program);
+            command.arg(load.join(" "));
+        } else {
+            command.args(load);
+        }
+        Ok(self.finish(other.program, &mut command, TRACER_CPU, writes)?.0)
+    }
+
+    /// Waits for a command that runs the workload, and reads what the workload says.
+    fn finish(&self, name: &'static str, command: &mut Command, cpu: usize, writes: u64) -> Result<(Load, u32)> {
         command.stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut running = Running::start("the workload", &mut command, WORKLOAD_CPU, WORKLOAD_CPU)?;
+        let mut running = Running::start(name, command, cpu, WORKLOAD_CPU)?;
         let stdout = running.stdout();
-        let limit =
-            Duration::from_secs(30) + WRITE_LIMIT.saturating_mul(u32::try_from(self.writes).unwrap_or(u32::MAX));
+        let limit = Duration::from_secs(30) + WRITE_LIMIT.saturating_mul(u32::try_from(writes).unwrap_or(u32::MAX));
         let ended = running.wait(self.signals, limit)?;
         if !ended.status.success() {
-            bail!("the workload failed ({})", ended.status);
+            bail!("{name} failed ({})", ended.status);
         }
-        let mut line = String::new();
+        let mut text = String::new();
         if let Some(mut stdout) = stdout {
-            stdout.read_to_string(&mut line).context("cannot read the workload's result")?;
+            stdout.read_to_string(&mut text).context("cannot read the workload's result")?;
         }
-        let burst: Burst =
-            serde_json::from_str(&line).with_context(|| format!("the workload's result is not understood: {line}"))?;
-        if burst.writes != self.writes || burst.errors != 0 {
-            bail!("the workload made {} requests of {}, and {} failed", burst.writes, self.writes, burst.errors);
+        let burst = match self.workload.program {
+            Program::Burst => text.lines().find_map(|line| serde_json::from_str(line).ok()),
+            Program::Fio => Burst::of_fio(&text),
+        };
+        let burst: Burst = burst.with_context(|| format!("the workload's result is not understood: {text}"))?;
+        if burst.errors != 0 || self.workload.program == Program::Burst && burst.writes != writes {
+            bail!("the workload made {} requests of {writes}, and {} failed", burst.writes, burst.errors);
         }
         let load = Load {
             writes: burst.writes,
@@ -151,12 +217,14 @@ impl Bench<'_> {
         Ok((load, running.pid()))
     }
 
+    /// Gone at the end of the run, however it ends.
+    fn scratch(&self) -> Result<TempDir> {
+        let mut builder = tempfile::Builder::new();
+        builder.prefix("run-").tempdir_in(self.directory).context("cannot make a directory for a run")
+    }
+
     fn traced(&self, how: Ringwatch) -> Result<(Load, Traced, Option<String>)> {
-        // Gone at the end of the run, however it ends.
-        let scratch = tempfile::Builder::new()
-            .prefix("run-")
-            .tempdir_in(self.directory)
-            .context("cannot make a directory for a run")?;
+        let scratch = self.scratch()?;
         let (events, messages) = (scratch.path().join("events"), scratch.path().join("messages"));
         let name = events.to_str().context("the path of the target directory is not UTF-8")?;
         let mut command = Command::new(&self.ringwatch);
@@ -168,8 +236,9 @@ impl Bench<'_> {
             let text = fs::read_to_string(&messages).unwrap_or_default();
             anyhow::anyhow!("{what}; it said:\n{}", text.trim_end())
         };
+        let cpu = if self.workload.shared { WORKLOAD_CPU } else { TRACER_CPU };
         let start = Instant::now();
-        let mut tracer = Running::start("ringwatch", &mut command, TRACER_CPU, WORKLOAD_CPU)?;
+        let mut tracer = Running::start("ringwatch", &mut command, cpu, WORKLOAD_CPU)?;
         while !self.is_ready(tracer.pid()) {
             if let Some(ended) = tracer.try_wait()? {
                 return Err(tell(&format!("ringwatch ended ({}) before it was ready", ended.status)));
@@ -182,7 +251,7 @@ impl Bench<'_> {
         let ready = start.elapsed();
         let cpu_until_ready = cpu_of(tracer.pid())?;
 
-        let (load, pid) = self.load()?;
+        let (load, pid) = self.load(self.writes())?;
 
         let resident = peak_of(tracer.pid());
         let stop = Instant::now();
@@ -194,8 +263,9 @@ impl Bench<'_> {
         }
         let text = fs::read_to_string(&messages).context("cannot read ringwatch's messages")?;
         let said = Said::parse(&text).ok_or_else(|| tell("ringwatch ended without a summary"))?;
-        let lines = how.writes_file().then(|| count_lines(&events, pid)).transpose()?;
-        let expected = if how.tells && self.workload.writes { self.writes } else { 0 };
+        let lines =
+            how.writes_file().then(|| count_lines(&events, pid, self.workload.program == Program::Fio)).transpose()?;
+        let expected = if how.tells && self.workload.writes { load.writes } else { 0 };
         let own = lines.map_or(said.events, |lines| lines.own);
         let inconsistency = inconsistency(expected, &said, lines);
         let cpu_ns = nanoseconds(ended.cpu);

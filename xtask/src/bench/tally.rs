@@ -16,13 +16,13 @@ pub(super) struct Lines {
     pub(super) others: u64,
 }
 
-/// Counts the writes in `path`, those of process `pid` apart.
-pub(super) fn count_lines(path: &Path, pid: u32) -> Result<Lines> {
+/// Counts the writes in `path`, those of process `pid` apart, or with `children` those that it started.
+pub(super) fn count_lines(path: &Path, pid: u32, children: bool) -> Result<Lines> {
     let read = || -> std::io::Result<Lines> {
         let mut file = BufReader::with_capacity(1 << 20, File::open(path)?);
         let mut lines = Lines::default();
         // Quotes within strings are escaped, so that no name or path looks like this.
-        let own = format!("\"pid\":{pid},");
+        let own = format!("\"{}pid\":{pid},", if children { "p" } else { "" });
         let mut line = String::new();
         while file.read_line(&mut line)? > 0 {
             if line.contains("\"event\":\"io_write\"") {
@@ -55,9 +55,9 @@ impl Said {
     }
 }
 
-/// `12 events, 3 left out by --path, 4 lost (plan: tracepoint)`.
+/// `12 events, 3 left out by --path, 4 lost (plan: tracepoint)`; `stat` speaks of writes.
 fn summary(line: &str) -> Option<Said> {
-    let (events, rest) = line.split_once(" events, ")?;
+    let (events, rest) = line.split_once(" events, ").or_else(|| line.split_once(" writes, "))?;
     let (parts, plan) = rest.split_once(" (plan: ")?;
     let lost = parts.rsplit(", ").next()?.strip_suffix(" lost")?;
     Some(Said {
