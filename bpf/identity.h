@@ -18,6 +18,15 @@ struct who {
 	u32 pad;
 };
 
+/* Submissions of one system call; see same_batch(). */
+struct batch {
+	u64 ctx;
+	u64 tctx;
+	u64 head;
+	u32 sq;
+	u32 followed;
+};
+
 /* The thread that runs. */
 struct runner {
 	u64 task;
@@ -35,24 +44,34 @@ struct vector {
 	u32 pad;
 };
 
-/* What a program works on, in a map: the stack holds 512 bytes for a program and all that it calls. */
+/*
+ * What a program works on, in a map: the stack holds 512 bytes for a program and all that it calls. On cache lines of
+ * its own.
+ */
 struct work {
 	u32 busy;
-	/* Its own place in `works`. */
+	/* Its place in `works`, and among those of its CPU. */
 	u32 index;
+	u32 nest;
+	/* The next of that list is followed, too; only where sums are asked for. */
+	u32 more;
 	/* The node of the completion that the kernel tells next, and when it began to tell of these; see same_flush(). */
 	u64 next;
 	u64 flush_ns;
 	/* Who tells of them. */
 	struct runner runner;
+	struct batch batch;
+	struct run run;
+	struct outcome out;
 	struct rw_write rec;
 	struct who who;
 	struct file_id id;
 	struct vector vector;
-};
+} __attribute__((aligned(64)));
 
+/* NEST for each CPU; user space sets the size. */
 struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, NEST);
 	__type(key, u32);
 	__type(value, struct work);
@@ -60,16 +79,26 @@ struct {
 
 static __always_inline struct work *work_get(const bool whole)
 {
+	u32 first = bpf_get_smp_processor_id() * NEST;
+
 	for (u32 i = 0; i < NEST; i++) {
-		u32 key = i;
+		u32 key = first + i;
 		struct work *w = bpf_map_lookup_elem(&works, &key);
 
 		if (w && claim(whole, &w->busy)) {
-			w->index = i;
+			w->index = key;
+			w->nest = i;
 			return w;
 		}
 	}
 	return NULL;
+}
+
+/* What comes next is of no list of completions. */
+static __always_inline void list_end(struct work *w)
+{
+	w->next = 0;
+	w->more = 0;
 }
 
 static __always_inline void work_put(struct work *w)
@@ -95,6 +124,14 @@ static __always_inline struct task_struct *task_of(const bool typed, struct io_k
 		return RD(typed, (struct io_kiocb___task *)req, task);
 	tctx = RD(typed, req, tctx);
 	return RD(typed, tctx, task);
+}
+
+/* A number for the submitter. */
+static __always_inline u64 tctx_of(const bool typed, struct io_kiocb *req)
+{
+	if (bpf_core_field_exists(((struct io_kiocb___task *)0)->task))
+		return (u64)RD(typed, (struct io_kiocb___task *)req, task);
+	return (u64)RD(typed, req, tctx);
 }
 
 /* Whether `task` submitted the request. */
@@ -200,11 +237,12 @@ static __noinline bool who_is(struct task_struct *task, struct io_ring_ctx *ctx,
  * by plain loads; and it is asked for once, since the return from a call is what costs most where returns are guarded.
  */
 static __always_inline bool submitter_is(const bool typed, struct task_struct *current, struct io_kiocb *req,
-					 struct io_ring_ctx *ctx, struct who *who)
+					 struct io_ring_ctx *ctx, struct work *w)
 {
+	w->batch.head = 0;
 	if (typed && is_submitter(current, req))
-		return who_is_body(true, current, ctx, who);
-	return who_is(task_of(false, req), ctx, who);
+		return who_is_body(true, current, ctx, &w->who);
+	return who_is(task_of(false, req), ctx, &w->who);
 }
 
 #endif

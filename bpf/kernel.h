@@ -36,6 +36,7 @@ typedef __s64 s64;
 #define ECANCELED 125
 #define IORING_SETUP_IOPOLL (1U << 0)
 #define IORING_SETUP_SQPOLL (1U << 1)
+#define IORING_SETUP_SQ_REWIND (1U << 20)
 #define IOSQE_FIXED_FILE (1U << 0)
 
 enum {
@@ -232,6 +233,7 @@ struct io_ring_ctx___6_9 {
 
 struct io_ring_ctx {
 	unsigned int flags;
+	unsigned int cached_sq_head;
 	struct io_file_table file_table;
 	struct io_submit_state submit_state;
 	struct io_sq_data *sq_data;

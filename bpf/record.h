@@ -47,6 +47,7 @@ enum rw_executor {
 	RW_EXEC_SQPOLL = 2,
 	RW_EXEC_KERNEL = 3,
 	RW_EXEC_UNKNOWN = 4,
+	RW_EXECUTORS = 5,
 };
 
 enum rw_flag {

@@ -68,6 +68,13 @@ static __always_inline struct slot *slot_of(const void *req)
 	return bpf_map_lookup_elem(&slots, &i);
 }
 
+static __always_inline bool is_in_slot(u64 req)
+{
+	struct slot *slot = slot_of((void *)req);
+
+	return slot && slot->req == req;
+}
+
 static __always_inline bool slot_take(struct slot *slot, u64 req)
 {
 	return __sync_val_compare_and_swap(&slot->req, req, 0) == req;
@@ -110,6 +117,7 @@ static __always_inline void emit_untold(struct work *w, u8 end)
 {
 	struct rw_write *rec = &w->rec;
 
+	list_end(w);
 	rec->end_ns = bpf_ktime_get_ns();
 	rec->end = end;
 	/* A write that does not succeed in full loses IOSQE_CQE_SKIP_SUCCESS and posts its CQE. */

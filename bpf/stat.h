@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Sums instead of records. A write is added where it would be sent, so that both tell of the same writes. All sums are
- * added to atomically: a program can be preempted inside an addition, and another CPU can be in the same row.
+ * Sums instead of records. A write is added where it would be sent, so that both tell of the same writes. What belongs
+ * to the CPU's first work buffer is added to as it is, all else atomically.
  */
 #ifndef RINGWATCH_STAT_H
 #define RINGWATCH_STAT_H
@@ -18,86 +18,88 @@ enum outcome_flag {
 	OUT_PUNTED = 1 << 6,
 };
 
-/* What a write adds to its rows. */
-struct outcome {
-	u64 bytes;
-	u64 latency_ns;
-	u64 flags;
-};
-
 static __always_inline void plus(u64 *sum, u64 n)
 {
 	__sync_fetch_and_add(sum, n);
 }
 
-/* Log-linear; src/stat/buckets.rs has its inverse. Verified once: it takes numbers. */
-__noinline u64 bucket_of(u64 value, u32 bits)
+/* `alone`: nobody else adds to it now. */
+static __always_inline void plus_if(bool alone, u64 *sum, u64 n)
 {
-	u64 v = value, shift = 0;
+	if (alone)
+		*sum += n;
+	else
+		plus(sum, n);
+}
 
-	bits &= 7;
-	if (value < 1ULL << bits)
-		return value;
+/* 1 if `v` has more than `bits` bits, without a branch: which way it goes is as random as the value. */
+static __always_inline u64 exceeds(u64 v, const u32 bits)
+{
+	return ((1ULL << bits) - 1 - v) >> 63;
+}
+
+/* The place of the highest bit. */
+static __always_inline u64 log2_of(u64 v)
+{
+	u64 shift = 0, step;
+
+	/* Seconds; the rest takes numbers below 2^63. */
 	if (v >> 32) {
 		v >>= 32;
-		shift += 32;
+		shift = 32;
 	}
-	if (v >> 16) {
-		v >>= 16;
-		shift += 16;
-	}
-	if (v >> 8) {
-		v >>= 8;
-		shift += 8;
-	}
-	if (v >> 4) {
-		v >>= 4;
-		shift += 4;
-	}
-	if (v >> 2) {
-		v >>= 2;
-		shift += 2;
-	}
-	if (v >> 1)
-		shift += 1;
-	shift -= bits;
+	step = exceeds(v, 16) << 4;
+	v >>= step;
+	shift += step;
+	step = exceeds(v, 8) << 3;
+	v >>= step;
+	shift += step;
+	step = exceeds(v, 4) << 2;
+	v >>= step;
+	shift += step;
+	step = exceeds(v, 2) << 1;
+	v >>= step;
+	shift += step;
+	return shift + (v >> 1);
+}
+
+/* Log-linear; src/stat/buckets.rs has its inverse. */
+static __always_inline u64 bucket_of(u64 value, const u32 bits)
+{
+	u64 shift;
+
+	if (value < 1ULL << bits)
+		return value;
+	shift = log2_of(value) - bits;
 	return (shift << bits) + (value >> shift);
 }
 
-ONCE int row_add(struct rw_row *row, const struct outcome *out)
+/* Without a branch, too. */
+static __always_inline void row_add(struct rw_row *row, const struct outcome *out)
 {
-	u64 flags;
+	u64 flags = out->flags, punted = flags / OUT_PUNTED & 1, untimed = flags / OUT_UNTIMED & 1;
 
-	if (!row || !out)
-		return 0;
-	flags = out->flags;
-	plus(&row->writes, 1);
-	if (out->bytes)
-		plus(&row->bytes, out->bytes);
-	if (flags & OUT_UNTIMED)
-		plus(&row->untimed, 1);
-	else
-		plus(&row->latency_ns, out->latency_ns);
-	if (flags & OUT_PUNTED) {
-		plus(&row->punted, 1);
-		if (flags & OUT_UNTIMED)
-			plus(&row->punted_untimed, 1);
-		else
-			plus(&row->punted_ns, out->latency_ns);
-	}
-	if (flags & OUT_TINY)
-		plus(&row->tiny, 1);
-	if (!(flags & (OUT_FAILED | OUT_UNKNOWN | OUT_SHORT | OUT_OVERFLOW)))
-		return 0;
-	if (flags & OUT_FAILED)
-		plus(&row->failed, 1);
-	if (flags & OUT_UNKNOWN)
-		plus(&row->unknown, 1);
-	if (flags & OUT_SHORT)
-		plus(&row->short_writes, 1);
-	if (flags & OUT_OVERFLOW)
-		plus(&row->overflows, 1);
-	return 0;
+	row->writes += 1;
+	row->bytes += out->bytes;
+	row->latency_ns += out->latency_ns;
+	row->untimed += untimed;
+	row->failed += flags / OUT_FAILED & 1;
+	row->unknown += flags / OUT_UNKNOWN & 1;
+	row->short_writes += flags / OUT_SHORT & 1;
+	row->tiny += flags / OUT_TINY & 1;
+	row->overflows += flags / OUT_OVERFLOW & 1;
+	row->punted += punted;
+	row->punted_ns += out->latency_ns & -punted;
+	row->punted_untimed += punted & untimed;
+}
+
+static __always_inline void row_merge(struct rw_row *row, const struct rw_row *from)
+{
+	const u64 *n = (const u64 *)from;
+	u64 *sum = (u64 *)row;
+
+	for (u32 i = 0; i < sizeof(*row) / sizeof(u64); i++)
+		plus(&sum[i], n[i]);
 }
 
 /* The row of `key`, or where the table is full that of all others. */
@@ -131,35 +133,37 @@ static __noinline int failure_add(const struct rw_write *rec)
 	return 0;
 }
 
-static __always_inline void class_add(const struct rw_write *rec, const struct outcome *out)
+static __always_inline void class_add(const struct work *w, const struct outcome *out)
 {
+	const struct rw_write *rec = &w->rec;
 	/* Indices of 64 bits: with those of 32 the verifiers before 6.2 do not see the bounds. */
 	u64 end = rec->end, error = out->flags & OUT_FAILED ? -(s64)rec->result : 0, i;
-	u32 key = rec->executor;
+	bool alone = !w->nest;
+	u32 key = rec->executor + (alone ? 0 : RW_EXECUTORS);
 	struct rw_class *class = bpf_map_lookup_elem(&stat_classes, &key);
 
 	if (!class)
 		return;
 	if (end < RW_ENDS)
-		plus(&class->ends[end], 1);
-	plus(&class->asked, rec->len);
+		plus_if(alone, &class->ends[end], 1);
+	plus_if(alone, &class->asked, rec->len);
 	i = bucket_of(rec->len, RW_SIZE_BITS);
 	if (i < RW_SIZE_BUCKETS)
-		plus(&class->sizes[i], 1);
+		plus_if(alone, &class->sizes[i], 1);
 	if (!(out->flags & OUT_UNTIMED)) {
-		plus(&class->latency_ns, out->latency_ns);
+		plus_if(alone, &class->latency_ns, out->latency_ns);
 		i = bucket_of(out->latency_ns, RW_LATENCY_BITS);
 		if (i < RW_LATENCY_BUCKETS)
-			plus(&class->latency[i], 1);
+			plus_if(alone, &class->latency[i], 1);
 	}
 	if (out->bytes)
-		plus(&class->bytes, out->bytes);
+		plus_if(alone, &class->bytes, out->bytes);
 	if (out->flags & OUT_PUNTED)
-		plus(&class->punted, 1);
+		plus_if(alone, &class->punted, 1);
 	if (out->flags & OUT_SHORT)
-		plus(&class->short_writes, 1);
+		plus_if(alone, &class->short_writes, 1);
 	if (out->flags & OUT_FAILED)
-		plus(&class->errors[error < RW_ERRNOS ? error : 0], 1);
+		plus_if(alone, &class->errors[error < RW_ERRNOS ? error : 0], 1);
 }
 
 static __always_inline void outcome_of(const struct rw_write *rec, struct outcome *out)
@@ -190,26 +194,62 @@ static __always_inline void outcome_of(const struct rw_write *rec, struct outcom
 	out->flags = flags;
 }
 
-ONCE int stat_add(const struct rw_write *rec)
+/* Adds the run to its rows, and ends it. */
+ONCE int run_end(struct run *run)
 {
-	struct rw_file_key file = {};
-	struct outcome out;
+	struct rw_file_key file;
+	struct rw_row *row;
 	u64 task;
 
-	if (!rec)
+	if (!run || !run->sums.writes)
 		return 0;
-	outcome_of(rec, &out);
-	class_add(rec, &out);
-	if (rec->flags & RW_F_FILE) {
-		file.path_id = rec->path_id;
-		file.kind = rec->mode & S_IFMT;
-		file.direct = !!(rec->flags & RW_F_DIRECT);
+	file = run->file;
+	row = row_of(&stat_files, &file, RW_OTHER_FILES);
+	if (row)
+		row_merge(row, &run->sums);
+	task = run->task_id;
+	row = row_of(&stat_tasks, &task, RW_OTHER_TASKS);
+	if (row)
+		row_merge(row, &run->sums);
+	__builtin_memset(&run->sums, 0, sizeof(run->sums));
+	return 0;
+}
+
+static __always_inline bool run_is_of(const struct run *run, const struct rw_file_key *file, u64 task_id)
+{
+	return run->file.path_id == file->path_id && run->file.kind == file->kind &&
+	       run->file.direct == file->direct && run->task_id == task_id;
+}
+
+ONCE int stat_add(struct work *w)
+{
+	struct rw_file_key file = {};
+	struct outcome *out;
+	struct run *run;
+
+	if (!w)
+		return 0;
+	/* Kept in a map, so that the verifier does not follow each of its values. */
+	out = &w->out;
+	outcome_of(&w->rec, out);
+	class_add(w, out);
+	if (w->rec.flags & RW_F_FILE) {
+		file.path_id = w->rec.path_id;
+		file.kind = w->rec.mode & S_IFMT;
+		file.direct = !!(w->rec.flags & RW_F_DIRECT);
 	}
-	row_add(row_of(&stat_files, &file, RW_OTHER_FILES), &out);
-	task = rec->task_id;
-	row_add(row_of(&stat_tasks, &task, RW_OTHER_TASKS), &out);
-	if (out.flags & OUT_FAILED)
-		failure_add(rec);
+	run = &w->run;
+	if (!run_is_of(run, &file, w->rec.task_id)) {
+		run_end(run);
+		run->file = file;
+		run->task_id = w->rec.task_id;
+	}
+	row_add(&run->sums, out);
+	/* Unless the kernel is about to tell of another one. */
+	if (!w->more)
+		run_end(run);
+	if (out->flags & OUT_FAILED)
+		failure_add(&w->rec);
 	return 0;
 }
 

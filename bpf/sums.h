@@ -65,6 +65,20 @@ struct rw_file_key {
 	u32 direct;
 };
 
+/* What a write adds to its rows. */
+struct outcome {
+	u64 bytes;
+	u64 latency_ns;
+	u64 flags;
+};
+
+/* Writes in a row to one file, by one thread: their sums go to the tables together. */
+struct run {
+	struct rw_file_key file;
+	u64 task_id;
+	struct rw_row sums;
+};
+
 struct rw_failure_key {
 	u64 task_id;
 	u32 error;
@@ -86,7 +100,7 @@ enum {
 	RW_OTHERS = 2,
 };
 
-/* By executor. */
+/* By executor; then again, of programs that interrupted another. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);

@@ -172,7 +172,7 @@ static __always_inline bool put_write(const struct work *w)
 	u64 head;
 
 	/* A program that interrupted another one on this CPU: the queue may be in use. */
-	if (w->index)
+	if (w->nest)
 		return send(&w->rec, sizeof(w->rec));
 	queue = bpf_map_lookup_elem(&queues, &first);
 	if (!queue)
@@ -191,10 +191,10 @@ static __always_inline bool put_write(const struct work *w)
 
 #endif
 
-static __always_inline void emit(CTX const struct work *w)
+static __always_inline void emit(CTX struct work *w)
 {
 	if (cfg.aggregate) {
-		stat_add(&w->rec);
+		stat_add(w);
 		count(RW_COUNT_WRITES);
 		return;
 	}

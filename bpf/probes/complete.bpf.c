@@ -76,11 +76,13 @@ static __always_inline void same_flush(const bool typed, struct work *w, struct 
 		w->id.file = 0;
 		set_runner(typed, &w->runner);
 		if ((u64)RD(typed, ctx, submit_state.compl_reqs.first) != node) {
-			w->next = 0;
+			list_end(w);
 			return;
 		}
 	}
 	w->next = (u64)RD(typed, req, comp_list.next);
+	if (cfg.aggregate)
+		w->more = w->next && is_in_slot(w->next - bpf_core_field_offset(struct io_kiocb, comp_list));
 }
 
 /* The file at the end of the request. False: its path could not be sent. */
@@ -121,7 +123,7 @@ static __always_inline void finish(const bool typed, struct io_kiocb *req, u8 op
 	if (!held || !rec->task_id) {
 		struct task_struct *current = typed ? bpf_get_current_task_btf() : NULL;
 
-		if (!submitter_is(typed, current, req, RD(typed, req, ctx), &w->who))
+		if (!submitter_is(typed, current, req, RD(typed, req, ctx), w))
 			return;
 		if (!held && !take_unseen(typed, w, req, opcode, result))
 			return;

@@ -32,8 +32,7 @@ static __noinline int returned(struct io_kiocb *req, int ret)
 	rec->result = result_of(false, req);
 	rec->ki_pos = BPF_CORE_READ(rw, kiocb.ki_pos);
 	rec->flags |= RW_F_KI_POS | RW_F_END_SEEN;
-	/* The list of completions that may be under way is another thread's affair. */
-	w->next = 0;
+	list_end(w);
 	set_executor_now(w, task_of(false, req));
 	rec->end_ns = bpf_ktime_get_ns();
 	emit(w);

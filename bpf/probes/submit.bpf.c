@@ -6,13 +6,50 @@ static __noinline u64 task_hash_cast(const struct who *who)
 	return task_hash(TYPED, CAST(TYPED, who->task, struct task_struct), who);
 }
 
+/*
+ * Whether the submission follows on one whose submitter is known, in the same system call: then it is the same, and all
+ * that it could have changed of itself as well. The ring's SQE before this one was that submission, and the list of
+ * completions, which is empty when the system call begins and ends, still has the head that it had then, or that
+ * submission itself.
+ */
+static __always_inline bool same_batch(const bool typed, struct io_kiocb *req, struct io_ring_ctx *ctx,
+				       struct batch *batch)
+{
+	u64 head = (u64)RD(typed, ctx, submit_state.compl_reqs.first);
+	u32 sq = RD(typed, ctx, cached_sq_head);
+	bool same = head && head == batch->head && sq == batch->sq + 1 && batch->ctx == (u64)ctx &&
+		    batch->tctx == tctx_of(typed, req);
+
+	batch->sq = sq;
+	return same;
+}
+
+static __always_inline void batch_begin(const bool typed, struct io_kiocb *req, struct io_ring_ctx *ctx,
+					struct batch *batch)
+{
+	/* Where the kernel counts SQEs anew with each system call, their numbers say nothing. */
+	if (RD(typed, ctx, flags) & IORING_SETUP_SQ_REWIND)
+		return;
+	batch->ctx = (u64)ctx;
+	batch->tctx = tctx_of(typed, req);
+	batch->head = (u64)RD(typed, ctx, submit_state.compl_reqs.first) ?:
+			      (u64)req + bpf_core_field_offset(struct io_kiocb, comp_list);
+}
+
 static __always_inline bool submitter(const bool typed, struct io_kiocb *req, struct io_ring_ctx *ctx,
 				      struct work *w)
 {
-	struct task_struct *current = typed ? bpf_get_current_task_btf() : NULL;
+	struct task_struct *current;
 	struct who *who = &w->who;
 
-	if (!submitter_is(typed, current, req, ctx, who) || !follow(who))
+	if (same_batch(typed, req, ctx, &w->batch))
+		return w->batch.followed;
+	current = typed ? bpf_get_current_task_btf() : NULL;
+	if (!submitter_is(typed, current, req, ctx, w))
+		return false;
+	batch_begin(typed, req, ctx, &w->batch);
+	w->batch.followed = follow(who);
+	if (!w->batch.followed)
 		return false;
 	if (typed && same_ptr((void *)who->task, current))
 		who->task_id = task_hash(true, current, who);

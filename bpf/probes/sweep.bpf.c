@@ -164,6 +164,12 @@ int sweep(void *unused)
 	return 0;
 }
 
+static long end_run(void *map, const u32 *key, struct work *w, void *unused)
+{
+	run_end(&w->run);
+	return 0;
+}
+
 /* After the probes are detached: everything that is still in flight. */
 SEC("syscall")
 int sweep_all(void *unused)
@@ -172,5 +178,8 @@ int sweep_all(void *unused)
 
 	bpf_for_each_map_elem(&pending, sweep_pending, &stopping, 0);
 	bpf_loop(1 << SLOT_BITS, sweep_slot, NULL, 0);
+	/* Of lists of completions that went on on another CPU. */
+	if (cfg.aggregate)
+		bpf_for_each_map_elem(&works, end_run, NULL, 0);
 	return 0;
 }

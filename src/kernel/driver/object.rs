@@ -214,6 +214,7 @@ impl<'obj> Open<'obj> {
         let cpus = cpus()?;
         each!(Self, self, open => {
             open.maps.scratches.set_max_entries(cpus * NEST)?;
+            open.maps.works.set_max_entries(cpus * NEST)?;
             if plan.flags.perf_buffer {
                 open.maps.events.set_type(MapType::PerfEventArray)?;
                 open.maps.events.set_key_size(4)?;
@@ -239,7 +240,7 @@ impl<'obj> Open<'obj> {
         }
         if let Some(rows) = options.rows {
             each!(Self, self, open => {
-                open.maps.stat_classes.set_max_entries(CLASSES)?;
+                open.maps.stat_classes.set_max_entries(2 * CLASSES)?;
                 open.maps.stat_files.set_max_entries(rows)?;
                 open.maps.stat_tasks.set_max_entries(rows)?;
                 open.maps.stat_failures.set_max_entries(FAILURES)?;

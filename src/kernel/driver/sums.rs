@@ -11,7 +11,7 @@ type Rows = Vec<(Vec<u8>, Vec<u8>)>;
 /// What the maps held; see `bpf/sums.h`. Writes that end meanwhile may be in one map and not yet in another.
 #[derive(Debug, Default)]
 pub struct SumBytes {
-    /// By executor, and of each CPU.
+    /// By executor, each of all CPUs.
     pub classes: Vec<Vec<Vec<u8>>>,
     /// By file.
     pub files: Rows,
@@ -32,8 +32,13 @@ impl Session<'_> {
         let failed = || step("read the sums");
         let mut sums = SumBytes::default();
         for class in 0..CLASSES {
-            let values = self.loaded.classes().lookup_percpu(&class.to_ne_bytes(), MapFlags::ANY).map_err(failed())?;
-            sums.classes.push(values.unwrap_or_default());
+            let mut values = vec![];
+            // Of programs that interrupted another on their CPU as well.
+            for key in [class, class + CLASSES] {
+                let more = self.loaded.classes().lookup_percpu(&key.to_ne_bytes(), MapFlags::ANY).map_err(failed())?;
+                values.extend(more.into_iter().flatten());
+            }
+            sums.classes.push(values);
         }
         let [files, tasks, failures] = self.loaded.tables();
         for (map, rows) in [(files, &mut sums.files), (tasks, &mut sums.tasks), (failures, &mut sums.failures)] {
