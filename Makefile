@@ -37,15 +37,19 @@ run: build ## trace the demo's writes; ARGS="..." passes other arguments to `rin
 build: deps ## build the release binaries
 	cargo build --release --package ringwatch --package ringwatch-workload
 
-# Two parts, so that `make --keep-going` runs both whatever comes of the first.
+# Parts, so that `make --keep-going` runs all whatever comes of one.
 .PHONY: test
-test: test-host test-vm ## run all tests, here and on the kernels VM_KERNELS; VM_KERNELS= only here
+test: test-host test-instructions test-vm ## run all tests, here and on the kernels VM_KERNELS; VM_KERNELS= only here
 
 # The kernel-facing tests start the workload's binary, which `cargo test` alone would not build.
 .PHONY: test-host
 test-host: deps-test ## run the tests on this kernel; the kernel-facing ones as root, through sudo where needed
 	cargo build --workspace --bins --tests
 	cargo --config 'target."cfg(unix)".runner = "$(CURDIR)/scripts/test-runner.sh"' test --workspace --no-fail-fast
+
+.PHONY: test-instructions
+test-instructions: deps-test ## compare the instructions that an event takes with what is recorded
+	cargo xtask instructions
 
 .PHONY: test-vm
 test-vm: deps-test

@@ -40,6 +40,7 @@ fio fio real io_uring programs to compare with
 mount mount mounts file systems
 procps ps looks at processes
 qemu-utils qemu-img another real io_uring program
+valgrind valgrind counts instructions
 EOF
 		vm_packages
 		;;

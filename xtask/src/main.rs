@@ -5,6 +5,7 @@ mod bpf;
 mod compatibility;
 mod dist;
 mod docs;
+mod instructions;
 mod table;
 mod vm;
 
@@ -21,6 +22,8 @@ enum Chore {
     Bpf(bpf::Arguments),
     /// Build one static executable: target/dist/ringwatch-VERSION-x86_64.
     Dist,
+    /// Count the instructions that an event takes in ringwatch, and compare with what is recorded.
+    Instructions(instructions::Arguments),
     /// Run the kernel-facing tests on distribution kernels in virtual machines.
     Vm(vm::Arguments),
 }
@@ -31,6 +34,7 @@ fn main() -> Result<()> {
         Chore::Bench(arguments) => bench::run(&arguments),
         Chore::Bpf(arguments) => bpf::run(&arguments),
         Chore::Dist => dist::run(),
+        Chore::Instructions(arguments) => instructions::run(&arguments),
         Chore::Vm(arguments) => vm::run(&arguments),
     }
 }
