@@ -1,5 +1,6 @@
 //! Columns for people, as wide as the terminal.
 
+use std::cell::RefCell;
 use std::io::IsTerminal as _;
 
 use super::Encode;
@@ -94,15 +95,38 @@ fn executor(w: &IoWrite) -> &'static str {
 
 /// Local time with milliseconds.
 fn time_of_day(event: &Event) -> String {
-    jiff::Timestamp::from_nanosecond(event.timestamp.0.into())
-        .map(|t| t.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S%.3f").to_string())
-        .unwrap_or_default()
+    thread_local! {
+        /// The second that was told last: to find the time zone's rule for each event takes longer than all the rest.
+        static LAST: RefCell<(i64, String)> = const { RefCell::new((i64::MIN, String::new())) };
+    }
+    const SECOND: i64 = 1_000_000_000;
+    let (second, ns) = (event.timestamp.0.div_euclid(SECOND), event.timestamp.0.rem_euclid(SECOND));
+    LAST.with_borrow_mut(|(last, text)| {
+        if *last != second {
+            let zoned = jiff::Timestamp::from_second(second).map(|t| t.to_zoned(jiff::tz::TimeZone::system()));
+            *text = zoned.map(|t| t.strftime("%H:%M:%S").to_string()).unwrap_or_default();
+            *last = second;
+        }
+        format!("{text}.{:03}", ns / 1_000_000)
+    })
 }
 
 /// `format!` pads by characters, not by columns.
 pub(super) fn pad(text: &str, columns: usize, left: bool) -> String {
-    let blanks = " ".repeat(columns.saturating_sub(width(text)));
-    if left { format!("{text}{blanks}") } else { format!("{blanks}{text}") }
+    let mut padded = String::with_capacity(columns.max(text.len()));
+    pad_to(&mut padded, text, columns, left);
+    padded
+}
+
+fn pad_to(out: &mut String, text: &str, columns: usize, left: bool) {
+    let blanks = std::iter::repeat_n(' ', columns.saturating_sub(width(text)));
+    if left {
+        out.push_str(text);
+        out.extend(blanks);
+    } else {
+        out.extend(blanks);
+        out.push_str(text);
+    }
 }
 
 /// The columns that leave enough for a path.
@@ -148,9 +172,9 @@ impl Table {
     }
 
     fn row(&self, cell: impl Fn(&Column) -> String, last: &str) -> String {
-        let mut row = String::new();
+        let mut row = String::with_capacity(256);
         for column in &self.columns {
-            row += &pad(&cell(column), column.width, column.left);
+            pad_to(&mut row, &cell(column), column.width, column.left);
             row.push(' ');
         }
         let room = self.style.width.map(|columns| columns.saturating_sub(width(&row)).max(1));
