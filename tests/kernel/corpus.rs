@@ -328,6 +328,9 @@ fn compare(truth: &Value, event: &Value, depth: &Depth, tracepoints_only: bool) 
         .collect();
     ensure!(wrong.is_empty(), "{}\n  truth {truth}\n  event {event}", wrong.join(", "));
 
+    for of in ["name", "uid"].into_iter().filter(|&of| !truth[of].is_null()) {
+        ensure!(event["process"][of] == truth[of], "{of} is not {}: {event}", truth[of]);
+    }
     let data = &event["data"];
     let accepted = truth["executor"].as_array().context("no executor")?;
     ensure!(

@@ -332,6 +332,20 @@ pub(crate) fn pipes_take_nowait() -> bool {
     *ANSWER.get_or_init(|| pipe(0).is_ok_and(|(_reader, writer)| takes_nowait(&writer)))
 }
 
+/// Name of the calling thread.
+pub(crate) fn thread_name() -> String {
+    let mut name = [0u8; 16];
+    // SAFETY: the kernel writes at most 16 bytes, the last of them a NUL.
+    unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
+    String::from_utf8_lossy(name.split(|&b| b == 0).next().unwrap_or_default()).into_owned()
+}
+
+/// Real user id of the calling thread.
+pub(crate) fn uid() -> u32 {
+    // SAFETY: takes nothing, and cannot fail.
+    unsafe { libc::getuid() }
+}
+
 /// The calling thread in its own pid namespace.
 pub(crate) fn gettid() -> u32 {
     // SAFETY: no pointer is passed.

@@ -60,6 +60,8 @@ impl Request {
             host_pid: 0,
             host_tid: 0,
             tid: 0,
+            name: None,
+            uid: None,
             submitter: "thread",
             executor: Vec::new(),
             user_data,

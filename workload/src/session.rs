@@ -84,6 +84,8 @@ pub(crate) fn sign(requests: &mut [Request], ids: Ids, sqpoll: bool) {
             truth.host_pid = ids.pid;
             truth.host_tid = ids.tid;
             truth.tid = ids.own_tid;
+            truth.name = (!sqpoll).then(os::thread_name);
+            truth.uid = (!sqpoll).then(os::uid);
             truth.submitter = if sqpoll { "sqpoll" } else { "thread" };
             truth.executor = executor;
         }

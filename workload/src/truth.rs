@@ -10,6 +10,9 @@ pub(crate) struct Truth {
     pub(crate) host_tid: u32,
     /// In the thread's own pid namespace.
     pub(crate) tid: u32,
+    /// Of the thread, where it submitted itself.
+    pub(crate) name: Option<String>,
+    pub(crate) uid: Option<u32>,
     pub(crate) submitter: &'static str,
     /// Any of these may have carried the request out; empty: not to be checked.
     pub(crate) executor: Vec<&'static str>,

@@ -17,6 +17,7 @@ pub(super) const CASES: &[Case] = &[
     case("thread", "a second thread uses the ring", thread),
     case("threads", "four threads take turns on one ring", threads),
     case("thread-name", "a thread with a name of its own", thread_name),
+    case("renamed", "a thread that changes its name between system calls on one ring", renamed),
     case("fork-inherits", "a forked child uses the ring it inherited", fork_inherits),
     case("pidfd-getfd", "a process takes the ring of another by pidfd_getfd", pidfd_getfd),
     case("setuid", "a process that gave up root", setuid).needs(&["root"]),
@@ -70,6 +71,24 @@ fn thread_name(cx: &Cx) -> Result<()> {
         os::cvt(unsafe { libc::prctl(libc::PR_SET_NAME, c"wl-named".as_ptr()) }).context("PR_SET_NAME")?;
         writes(cx, &mut cx.plain_ring()?, &files)
     })
+}
+
+/// The memory of the requests is the same in each round; only the name, or the thread, is another one.
+fn renamed(cx: &Cx) -> Result<()> {
+    let files = files(cx)?;
+    let mut ring = cx.plain_ring()?;
+    for round in 0..8 {
+        in_thread(|| {
+            for name in [c"wl-first", c"wl-other"] {
+                // SAFETY: a terminated string.
+                os::cvt(unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) }).context("PR_SET_NAME")?;
+                let inline = (0..4).map(|i| cx.write(&files.null, round * 4 + i, cx.buf(32))).collect();
+                ring.run(cx, inline)?;
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
 }
 
 fn fork_inherits(cx: &Cx) -> Result<()> {
