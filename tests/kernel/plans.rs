@@ -235,7 +235,7 @@ impl Names {
             (("process", "start_time"), time) => self.name("start", time),
             (("process", "cgroup_id"), id) => self.name("cgroup", id),
             (("process", "mount_ns" | "pid_ns"), id) => self.name("namespace", id),
-            (("data", "inode"), inode) => self.name("inode", inode),
+            (("data", "inode"), Value::Number(_)) => self.inode(data),
             (("data", "buf"), address) if address != "0x0" => self.name("buffer", address),
             (("data", "latency_ns" | "executor_host_tid"), Value::Number(_)) => "known".to_owned(),
             (("data", "path") | ("process", "executable" | "command_line"), Value::String(text)) => {
@@ -248,6 +248,12 @@ impl Names {
             }
             (_, value) => value.to_string(),
         }
+    }
+
+    /// Devices number their inodes for themselves: a pipe and a file may have the same number in one run, and not in the
+    /// other.
+    fn inode(&mut self, data: &Value) -> String {
+        self.name("inode", &json!([data["device"], data["inode"]]))
     }
 
     /// Without the run's own directories, and the inode where it stands for a name.
@@ -268,7 +274,7 @@ impl Names {
         }
         let inode = &data["inode"];
         if inode.is_u64() {
-            let name = self.name("inode", inode);
+            let name = self.inode(data);
             // A socket or pipe, and a file that never had a name.
             for (before, after) in [("[", "]"), ("/#", "")] {
                 text = text.replace(&format!("{before}{inode}{after}"), &format!("{before}{name}{after}"));
