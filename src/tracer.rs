@@ -81,7 +81,7 @@ pub enum Error {
 /// Bytes of records handed on at a time.
 const BATCH: usize = 256 * 1024;
 /// Batches on their way to the pipeline.
-const QUEUE: usize = 16;
+const QUEUE: usize = 32;
 /// Waits between two looks into the ring buffer: short while there is traffic, longer when idle.
 const WAIT_BUSY: Duration = Duration::from_millis(2);
 const WAIT_IDLE: Duration = Duration::from_millis(20);

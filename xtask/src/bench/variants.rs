@@ -242,7 +242,7 @@ pub(super) const WORKLOADS: &[Workload] = &[
         about: "512 bytes to /dev/null, a million a second",
         arguments: &["--file", "/dev/null", "--size", "512", "--rate", "1000000", "--writes", WRITES],
         paced: true,
-        variants: &[BASE, "json"],
+        variants: &[BASE, "json", "null"],
         ..USUAL
     },
     Workload {
@@ -251,7 +251,7 @@ pub(super) const WORKLOADS: &[Workload] = &[
         arguments: &["--file", "/dev/null", "--size", "512", "--rate", "250000", "--writes", WRITES],
         paced: true,
         shared: true,
-        variants: &[BASE, "json"],
+        variants: &[BASE, "json", "null"],
         ..USUAL
     },
 ];
