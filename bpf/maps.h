@@ -3,7 +3,7 @@
 #define RINGWATCH_MAPS_H
 
 enum {
-	SEEN_BITS = 14,
+	SEEN_BITS = 18,
 	/* Tasks of one CPU that may be inside a program at the same time: newer kernels can preempt them there. */
 	NEST = 4,
 };

@@ -5,22 +5,27 @@
 
 use std::fs::{File, OpenOptions};
 use std::os::fd::AsRawFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::os;
 use crate::ring::{Ring, Setup};
 use crate::sys::{self, Sqe};
 
 #[derive(Debug, Args)]
+#[command(args_override_self = true)]
 pub(crate) struct Options {
     /// File to write to, always at its start
     #[arg(long, value_name = "PATH", default_value = "/dev/null")]
     file: PathBuf,
+    /// That many files in turn: PATH.0, PATH.1 and so on; with several processes PATH.0.0, PATH.1.0 and so on
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    files: Option<u32>,
     /// How many writes, all rings together
     #[arg(long, default_value_t = 1_000_000)]
     writes: u64,
@@ -38,6 +43,9 @@ pub(crate) struct Options {
     /// Rings, each with a thread of its own
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
     rings: u32,
+    /// Processes, each with such rings
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    processes: u64,
     /// Writes a second, all rings together; without it as fast as it goes
     #[arg(long, value_name = "PER_SECOND", value_parser = clap::value_parser!(u64).range(1..))]
     rate: Option<u64>,
@@ -49,7 +57,7 @@ enum Op {
     Nop,
 }
 
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Outcome {
     writes: u64,
     bytes: u64,
@@ -58,17 +66,60 @@ struct Outcome {
     cpu_ns: u64,
 }
 
+impl Outcome {
+    /// All but the time.
+    fn add(&mut self, other: &Self) {
+        self.writes += other.writes;
+        self.bytes += other.bytes;
+        self.errors += other.errors;
+        self.cpu_ns += other.cpu_ns;
+    }
+}
+
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&options.file)
-        .with_context(|| format!("open {}", options.file.display()))?;
+    let total = if options.processes > 1 { run_processes(options)? } else { run_here(options)? };
+    println!("{}", serde_json::to_string(&total)?);
+    Ok(())
+}
+
+/// Each process is this program again, with its share of the writes.
+fn run_processes(options: &Options) -> Result<Outcome> {
+    let start = Instant::now();
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    let children = (0..options.processes).map(|i| {
+        let share = options.writes / options.processes + u64::from(i < options.writes % options.processes);
+        let mut command = Command::new(std::env::current_exe().context("who am I")?);
+        // The last of equal options counts.
+        command.args(&arguments).args(["--processes", "1", "--writes", &share.to_string()]);
+        if options.files.is_some() {
+            command.arg("--file").arg(numbered(&options.file, i));
+        }
+        command.stdout(Stdio::piped()).spawn().context("start a process")
+    });
+    let mut total = Outcome::default();
+    for child in children.collect::<Result<Vec<_>>>()? {
+        let output = child.wait_with_output().context("wait for a process")?;
+        if !output.status.success() {
+            bail!("a process failed ({})", output.status);
+        }
+        total.add(&serde_json::from_slice(&output.stdout).context("what a process printed")?);
+    }
+    total.wall_ns = start.elapsed().as_nanos() as u64;
+    Ok(total)
+}
+
+fn run_here(options: &Options) -> Result<Outcome> {
+    let files = match options.files {
+        None => vec![open(&options.file)?],
+        Some(n) => {
+            os::may_open(u64::from(n) + 64)?;
+            (0..n).map(|i| open(&numbered(&options.file, i))).collect::<Result<_>>()?
+        }
+    };
     let count = u64::from(options.rings);
     let shares = (0..count).map(|i| options.writes / count + u64::from(i < options.writes % count));
     let buffer = vec![b'b'; options.size as usize];
-    let mut loads = shares.map(|share| Load::new(options, &file, &buffer, share)).collect::<Result<Vec<_>>>()?;
+    let mut loads = shares.map(|share| Load::new(options, &files, &buffer, share)).collect::<Result<Vec<_>>>()?;
 
     let cpu = cpu_ns()?;
     let start = Instant::now();
@@ -83,12 +134,20 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let mut total =
         Outcome { wall_ns: start.elapsed().as_nanos() as u64, cpu_ns: cpu_ns()? - cpu, ..Outcome::default() };
     for outcome in outcomes {
-        total.writes += outcome.writes;
-        total.bytes += outcome.bytes;
-        total.errors += outcome.errors;
+        total.add(&outcome);
     }
-    println!("{}", serde_json::to_string(&total)?);
-    Ok(())
+    Ok(total)
+}
+
+fn numbered(path: &Path, i: impl std::fmt::Display) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{i}"));
+    name.into()
+}
+
+fn open(path: &Path) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).open(path).with_context(|| format!("open {}", path.display()))
 }
 
 fn join(thread: std::thread::ScopedJoinHandle<'_, Result<Outcome>>) -> Result<Outcome> {
@@ -112,19 +171,21 @@ struct Load {
     ring: Ring,
     depth: u32,
     writes: u64,
+    /// Descriptors to write to in turn, where there are several.
+    files: Vec<i32>,
     /// How long a round may take, to keep to the rate.
     round: Option<Duration>,
 }
 
 impl Load {
-    fn new(options: &Options, file: &File, buffer: &[u8], writes: u64) -> Result<Self> {
+    fn new(options: &Options, files: &[File], buffer: &[u8], writes: u64) -> Result<Self> {
         let flags = if options.sqpoll { sys::SETUP_SQPOLL } else { 0 };
         let setup = Setup { idle_ms: 1000, ..Setup::new(options.depth, flags) };
         let mut ring = Ring::new(setup).context("io_uring_setup")?;
         let nop = Sqe { opcode: sys::OP_NOP, fd: -1, ..Sqe::default() };
         let write = Sqe {
             opcode: sys::OP_WRITE,
-            fd: file.as_raw_fd(),
+            fd: files.first().map_or(-1, AsRawFd::as_raw_fd),
             addr: buffer.as_ptr() as u64,
             len: buffer.len() as u32,
             ..Sqe::default()
@@ -137,7 +198,8 @@ impl Load {
             let per_ring = rate as f64 / f64::from(options.rings);
             Duration::from_secs_f64(f64::from(options.depth) / per_ring)
         });
-        Ok(Self { ring, depth: options.depth, writes, round })
+        let files = if files.len() > 1 { files.iter().map(AsRawFd::as_raw_fd).collect() } else { vec![] };
+        Ok(Self { ring, depth: options.depth, writes, files, round })
     }
 
     fn run(&mut self) -> Result<Outcome> {
@@ -145,8 +207,15 @@ impl Load {
         let sqpoll = self.ring.is_sqpoll();
         let start = Instant::now();
         let mut rounds = 0u32;
+        let mut next = 0;
         while outcome.writes < self.writes {
             let batch = (self.writes - outcome.writes).min(u64::from(self.depth)) as u32;
+            if !self.files.is_empty() {
+                for i in 0..batch {
+                    self.ring.aim(i, self.files[next]);
+                    next = (next + 1) % self.files.len();
+                }
+            }
             self.ring.advance(batch);
             if sqpoll {
                 self.ring.wake()?;

@@ -10,7 +10,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::ptr;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
 /// An error from `errno` when a call returned a negative number.
 pub(crate) fn cvt(ret: i32) -> io::Result<i32> {
@@ -330,6 +330,18 @@ pub(crate) fn takes_nowait(file: &impl AsRawFd) -> bool {
 pub(crate) fn pipes_take_nowait() -> bool {
     static ANSWER: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
     *ANSWER.get_or_init(|| pipe(0).is_ok_and(|(_reader, writer)| takes_nowait(&writer)))
+}
+
+/// Raises the limit of open files as far as that is needed.
+pub(crate) fn may_open(files: u64) -> Result<()> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: a live `struct rlimit` for the answer.
+    cvt(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) }).context("getrlimit")?;
+    ensure!(limit.rlim_max >= files, "{files} open files are needed, and {} allowed: raise ulimit -Hn", limit.rlim_max);
+    limit.rlim_cur = limit.rlim_cur.max(files);
+    // SAFETY: a live `struct rlimit`.
+    cvt(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }).context("setrlimit")?;
+    Ok(())
 }
 
 /// Name of the calling thread.

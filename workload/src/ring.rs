@@ -192,6 +192,16 @@ impl Ring {
         }
     }
 
+    /// Gives another descriptor to the filled entry that is the `ahead`th to be submitted; the queue must be empty.
+    #[inline]
+    pub(crate) fn aim(&self, ahead: u32, fd: i32) {
+        let tail = self.sq_word(self.params.sq_off.tail).load(Ordering::Relaxed);
+        let index = (tail.wrapping_add(ahead) & (self.params.sq_entries - 1)) as usize;
+        let slot = self.sqes.base.wrapping_add(index * self.sqe_stride + std::mem::offset_of!(Sqe, fd));
+        // SAFETY: `index` is below `sq_entries`; nothing is submitted at this time.
+        unsafe { slot.cast::<i32>().write(fd) };
+    }
+
     /// Shows `count` more of the filled entries to the kernel; the queue must be empty.
     #[inline]
     pub(crate) fn advance(&self, count: u32) {

@@ -18,6 +18,8 @@ enum Chore {
     Docs,
     /// Measure what tracing costs the traced program, and ringwatch itself.
     Bench(bench::Arguments),
+    /// Measure how the cost of a write grows, and write docs/growth.md and docs/growth.svg.
+    Growth(bench::growth::Arguments),
     /// Compile the programs of bpf/ for processors that this machine may not have.
     Bpf(bpf::Arguments),
     /// Build one static executable: target/dist/ringwatch-VERSION-x86_64.
@@ -32,6 +34,7 @@ fn main() -> Result<()> {
     match Chore::parse() {
         Chore::Docs => docs::run(),
         Chore::Bench(arguments) => bench::run(&arguments),
+        Chore::Growth(arguments) => bench::growth::run(&arguments),
         Chore::Bpf(arguments) => bpf::run(&arguments),
         Chore::Dist => dist::run(),
         Chore::Instructions(arguments) => instructions::run(&arguments),

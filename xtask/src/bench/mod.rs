@@ -4,6 +4,7 @@
 //! round, so that a machine that gets slower does not look like a slow tracer.
 
 mod empty;
+pub(crate) mod growth;
 mod machine;
 mod process;
 mod report;
@@ -100,6 +101,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             ringwatch: programs.ringwatch.clone(),
             load: programs.workload.clone(),
             workload,
+            arguments: workload.arguments.iter().map(|&a| a.to_owned()).collect(),
+            by_children: workload.program == Program::Fio,
             writes,
             directory: &bench_directory,
             submit,

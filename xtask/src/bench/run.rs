@@ -40,6 +40,10 @@ pub(super) struct Bench<'a> {
     pub(super) ringwatch: PathBuf,
     pub(super) load: PathBuf,
     pub(super) workload: &'a Workload,
+    /// Of the workload; see [`Workload::arguments`].
+    pub(super) arguments: Vec<String>,
+    /// Children of the workload write, and not itself.
+    pub(super) by_children: bool,
     /// In a run of the usual workload.
     pub(super) writes: u64,
     /// For files that live as long as a run.
@@ -150,7 +154,7 @@ impl Bench<'_> {
         };
         let own = (self.workload.program == Program::Burst).then(|| "burst".to_owned());
         let directory = self.directory.to_string_lossy();
-        let arguments = self.workload.arguments.iter();
+        let arguments = self.arguments.iter();
         let arguments = arguments.map(|a| a.replace(WRITES, &writes.to_string()).replace(DIRECTORY, &directory));
         std::iter::once(program).chain(own).chain(arguments).collect()
     }
@@ -263,8 +267,7 @@ impl Bench<'_> {
         }
         let text = fs::read_to_string(&messages).context("cannot read ringwatch's messages")?;
         let said = Said::parse(&text).ok_or_else(|| tell("ringwatch ended without a summary"))?;
-        let lines =
-            how.writes_file().then(|| count_lines(&events, pid, self.workload.program == Program::Fio)).transpose()?;
+        let lines = how.writes_file().then(|| count_lines(&events, pid, self.by_children)).transpose()?;
         let expected = if how.tells && self.workload.writes { load.writes } else { 0 };
         let own = lines.map_or(said.events, |lines| lines.own);
         let inconsistency = inconsistency(expected, &said, lines);
