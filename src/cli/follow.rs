@@ -10,7 +10,7 @@ use clap::Args;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::{Exit, Failure, sources};
-use crate::kernel::driver::{FILTER_MAX, Options};
+use crate::kernel::driver::{self, FILTER_MAX, Options};
 use crate::kernel::facts::Facts;
 use crate::kernel::plan::{Plan, PlanKind, plan};
 use crate::loss::Losses;
@@ -38,9 +38,10 @@ pub(super) struct Follow {
     #[arg(long, value_name = "GLOB")]
     pub(super) path: Vec<String>,
 
-    /// Bytes of the buffer between kernel and user space, a power of two: 64K, 16M.
-    #[arg(long, value_name = "SIZE", default_value = "16M", value_parser = buffer_size)]
-    pub(super) buffer_size: u32,
+    /// Bytes of the buffer between kernel and user space, a power of two that the CPUs share: 64K, 16M. [default: 16M, or
+    /// 512K for each CPU where that is more]
+    #[arg(long, value_name = "SIZE", value_parser = buffer_size)]
+    pub(super) buffer_size: Option<u32>,
 
     /// Use this probe plan instead of the one that the kernel's facts suggest.
     #[arg(long, value_name = "PLAN")]
@@ -86,7 +87,7 @@ impl Follow {
     /// What the kernel side is told, and what ends it.
     pub(super) fn split(self) -> (Options, Limits) {
         let options = Options {
-            buffer_size: self.buffer_size,
+            buffer_size: self.buffer_size.unwrap_or_else(driver::default_buffer_size),
             pids: self.pid,
             uids: self.uid,
             comms: self.comm,

@@ -48,6 +48,12 @@ pub struct Options {
     pub statistics: bool,
 }
 
+/// What [`Options::buffer_size`] is where nobody chose it.
+#[must_use]
+pub fn default_buffer_size() -> u32 {
+    queues::default_size(cpus().unwrap_or(1))
+}
+
 /// Why tracing could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -19,6 +19,15 @@ pub(super) fn length(size: u32, cpus: u32) -> u32 {
     1 << each.ilog2()
 }
 
+/// Bytes for `cpus` queues where nothing else is asked for: many CPUs must not make each queue too short for the time
+/// between two looks.
+pub(super) fn default_size(cpus: u32) -> u32 {
+    const LEAST: u32 = 16 << 20;
+    const EACH: u32 = 512 << 10;
+    const MOST: u32 = 1 << 30;
+    cpus.saturating_mul(EACH).clamp(LEAST, MOST).next_power_of_two()
+}
+
 /// Elements of the map.
 pub(super) fn elements(length: u32, cpus: u32) -> u32 {
     cpus.saturating_mul(length.saturating_add(1))
@@ -165,6 +174,7 @@ mod tests {
         assert_eq!(length(16 << 20, 3), 32768);
         assert_eq!(length(4096, 256), 1);
         assert_eq!(elements(65536, 2), 131_074);
+        assert_eq!([1, 32, 33, 64, 100_000].map(default_size), [16 << 20, 16 << 20, 32 << 20, 32 << 20, 1 << 30]);
     }
 
     #[test]
