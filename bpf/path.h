@@ -294,11 +294,14 @@ ONCE int identify_typed(struct file_id *id)
 }
 #endif
 
-/* False: the path's string was needed and could not be sent. */
+/* False: the path's string was needed and could not be sent, and `id` names no file. */
 static __always_inline bool file_identify(CTX const bool typed, struct file *file, struct file_id *id)
 {
 	id->file = (u64)file;
-	return typed ? identify_typed(PASS_CTX id) : identify_raw(PASS_CTX id);
+	if (typed ? identify_typed(PASS_CTX id) : identify_raw(PASS_CTX id))
+		return true;
+	id->file = 0;
+	return false;
 }
 
 #endif

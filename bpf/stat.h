@@ -41,25 +41,19 @@ static __always_inline u64 exceeds(u64 v, const u32 bits)
 /* The place of the highest bit. */
 static __always_inline u64 log2_of(u64 v)
 {
-	u64 shift = 0, step;
+	u64 shift = 0;
 
 	/* Seconds; the rest takes numbers below 2^63. */
 	if (v >> 32) {
 		v >>= 32;
 		shift = 32;
 	}
-	step = exceeds(v, 16) << 4;
-	v >>= step;
-	shift += step;
-	step = exceeds(v, 8) << 3;
-	v >>= step;
-	shift += step;
-	step = exceeds(v, 4) << 2;
-	v >>= step;
-	shift += step;
-	step = exceeds(v, 2) << 1;
-	v >>= step;
-	shift += step;
+	for (u32 bits = 16; bits > 1; bits /= 2) {
+		u64 step = exceeds(v, bits) * bits;
+
+		v >>= step;
+		shift += step;
+	}
 	return shift + (v >> 1);
 }
 

@@ -77,10 +77,8 @@ static __always_inline void clear_file(struct rw_write *rec)
 /* False: its path could not be sent, and the write counts as lost. */
 static __always_inline bool take_file(CTX const bool typed, struct work *w, struct file *file)
 {
-	if (!file_identify(PASS_CTX typed, file, &w->id)) {
-		w->id.file = 0;
+	if (!file_identify(PASS_CTX typed, file, &w->id))
 		return false;
-	}
 	set_file(&w->rec, &w->id);
 	return true;
 }

@@ -19,6 +19,8 @@ pub enum Message {
     Records(Batch),
     /// Losses that the kernel side counted.
     Lost(EventsLost),
+    /// The kernel side sends all strings anew, and what it sent before was in the records until now.
+    Forgotten,
     /// Nothing more for now: show what there is.
     Flush,
 }
@@ -28,7 +30,7 @@ pub enum Message {
 pub struct Signals {
     /// Enough: the limit is reached, or nobody reads any more.
     pub stop: Arc<AtomicBool>,
-    /// The strings were forgotten: send them anew.
+    /// There are too many strings: the kernel side is to send them anew, so that those of before can be forgotten.
     pub forget: Arc<AtomicBool>,
 }
 
@@ -60,6 +62,8 @@ pub struct Pipeline {
     select: Select,
     signals: Signals,
     summary: Summary,
+    /// `forget` was asked for, and is not done yet.
+    asked: bool,
     /// Outputs that failed before, so that a full disk is reported once.
     complained: Vec<String>,
 }
@@ -68,7 +72,15 @@ impl Pipeline {
     /// Ready to run.
     #[must_use]
     pub fn new(sinks: Vec<Sink>, select: Select, signals: Signals) -> Self {
-        Self { enricher: Enricher::default(), sinks, select, signals, summary: Summary::default(), complained: vec![] }
+        Self {
+            enricher: Enricher::default(),
+            sinks,
+            select,
+            signals,
+            summary: Summary::default(),
+            asked: false,
+            complained: vec![],
+        }
     }
 
     /// Works until the ring thread hangs up. Empty batches go back through `spare`.
@@ -82,6 +94,10 @@ impl Pipeline {
                     let _ = spare.send(batch);
                 }
                 Message::Lost(lost) => self.lost(lost),
+                Message::Forgotten => {
+                    self.enricher.age();
+                    self.asked = false;
+                }
                 Message::Flush => {
                     self.flush();
                     self.enricher.refresh_clock();
@@ -103,7 +119,8 @@ impl Pipeline {
                 Err(_) => self.lost(EventsLost { count: 1, cause: LossCause::Malformed }),
             }
         }
-        if self.enricher.is_full() {
+        if self.enricher.is_full() && !self.asked {
+            self.asked = true;
             self.signals.forget.store(true, Ordering::Relaxed);
         }
     }

@@ -14,7 +14,7 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 
 use crate::child::Child;
 use crate::event::{EventsLost, LossCause};
-use crate::kernel::driver::{self, Options, Session, Storage};
+use crate::kernel::driver::{self, Options, Reader, Session, Storage};
 use crate::kernel::health::ProbeHealth;
 use crate::kernel::plan::Plan;
 use crate::loss::Watch;
@@ -119,8 +119,12 @@ pub trait Consumer {
     /// Whether it wants no more.
     fn enough(&self) -> bool;
 
-    /// Whether it forgot strings since the last call, and needs them anew.
-    fn forgot(&mut self) -> bool;
+    /// Whether it wants to forget strings, and needs them anew.
+    fn would_forget(&mut self) -> bool;
+
+    /// The kernel side sends all strings anew, and every record from before was given: those that refer to older strings
+    /// need none but those of this time and the time before.
+    fn forget(&mut self);
 }
 
 /// What is followed, and how it ended.
@@ -216,6 +220,7 @@ fn trace<C: Consumer>(
     let mut status = None;
     loop {
         let n = ring.consume()?;
+        forget(session, &ring, &consumer)?;
         if cared.elapsed() >= CARE {
             cared = Instant::now();
             care(session, &consumer, &mut watch)?;
@@ -261,7 +266,7 @@ fn trace<C: Consumer>(
     Ok(status)
 }
 
-/// Losses, pending writes to the buffer, and what the consumer asks for.
+/// Losses, and pending writes to the buffer.
 fn care<C: Consumer>(session: &mut Session<'_>, consumer: &RefCell<&mut C>, watch: &mut Watch) -> Result<(), Error> {
     let counters = session.counters()?;
     let lost: Vec<EventsLost> = watch.since(&counters, session.missed()?).collect();
@@ -273,9 +278,17 @@ fn care<C: Consumer>(session: &mut Session<'_>, consumer: &RefCell<&mut C>, watc
     if session.needs_sweep() {
         session.sweep()?;
     }
-    if consumer.forgot() {
-        session.forget()?;
+    Ok(())
+}
+
+/// Makes room for strings where the consumer wants it. What the kernel side sent before it knew is read first.
+fn forget<C: Consumer>(session: &mut Session<'_>, ring: &Reader<'_>, consumer: &RefCell<&mut C>) -> Result<(), Error> {
+    if !consumer.borrow_mut().would_forget() {
+        return Ok(());
     }
+    session.forget()?;
+    ring.consume()?;
+    consumer.borrow_mut().forget();
     Ok(())
 }
 
@@ -321,8 +334,13 @@ impl Consumer for Feed {
         self.signals.stop.load(Ordering::Relaxed)
     }
 
-    fn forgot(&mut self) -> bool {
+    fn would_forget(&mut self) -> bool {
         self.signals.forget.swap(false, Ordering::Relaxed)
+    }
+
+    fn forget(&mut self) {
+        self.hand_on(false);
+        self.send(Message::Forgotten);
     }
 }
 

@@ -63,20 +63,17 @@ impl Enricher {
         self.tasks.get(id)
     }
 
-    /// Whether the next [`Enricher::is_full`] forgets.
+    /// Whether so much is remembered that the kernel side should send everything anew. Then [`Enricher::age`], once it
+    /// was told and all that it sent before was taken.
     #[must_use]
-    pub fn is_filling(&self) -> bool {
+    pub fn is_full(&self) -> bool {
         self.paths.len() >= REMEMBER || self.tasks.len() >= REMEMBER
     }
 
-    /// Whether so much is remembered that the kernel side should send everything anew; then half is forgotten.
-    pub fn is_full(&mut self) -> bool {
-        let full = self.is_filling();
-        if full {
-            self.paths.age();
-            self.tasks.age();
-        }
-        full
+    /// Forgets what was already old the last time, and calls the rest old.
+    pub fn age(&mut self) {
+        self.paths.age();
+        self.tasks.age();
     }
 
     /// Reads the clocks again.

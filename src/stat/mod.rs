@@ -73,7 +73,7 @@ pub fn run(config: Config) -> Result<Outcome, Error> {
         lost_before: Losses::default(),
         clock: None,
         taken: None,
-        forgot: false,
+        full: false,
         closed: false,
         writes: 0,
     };
@@ -114,7 +114,8 @@ struct Counter {
     clock: Option<Times>,
     /// Waits for the strings that were sent before it.
     taken: Option<Taken>,
-    forgot: bool,
+    /// So much is remembered that some of it is to be forgotten.
+    full: bool,
     closed: bool,
     writes: u64,
 }
@@ -154,10 +155,10 @@ impl Consumer for Counter {
             self.taken = Some(take(session)?);
         }
         // Rows outlive what the enricher remembers.
-        if self.enricher.is_filling() {
+        if self.enricher.is_full() {
             let sums = Sums::decode(&session.sums()?)?;
             self.name(&sums);
-            self.forgot = self.enricher.is_full();
+            self.full = true;
         }
         Ok(())
     }
@@ -187,8 +188,12 @@ impl Consumer for Counter {
         self.closed
     }
 
-    fn forgot(&mut self) -> bool {
-        std::mem::take(&mut self.forgot)
+    fn would_forget(&mut self) -> bool {
+        std::mem::take(&mut self.full)
+    }
+
+    fn forget(&mut self) {
+        self.enricher.age();
     }
 }
 

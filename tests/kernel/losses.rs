@@ -9,6 +9,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_stopped_consumer_loses_and_counts", stopped),
     ("a_default_buffer_loses_nothing", default_buffer),
     ("a_full_disk_is_reported_counted_and_survived", full_disk),
+    ("each_of_many_files_keeps_its_path", many_files),
 ];
 
 const WRITES: u64 = 100_000;
@@ -94,5 +95,26 @@ fn full_disk() -> Result<()> {
     ensure!(told > 0 && told < 20_000, "{told} events on a disk of 1 MiB");
     let missing = 20_000 - told;
     ensure!(ended.stderr.contains(&format!("lost {missing}: an output could not be written")), "{}", ended.stderr);
+    Ok(())
+}
+
+/// More files than are remembered: strings are forgotten and sent anew, and no write is told without its own.
+fn many_files() -> Result<()> {
+    let directory = directory()?;
+    let (events, file) = (directory.path().join("events"), directory.path().join("f"));
+    let output = format!("json:{}", events.display());
+    let tracer = Tracer::start(&["-o", &output, "--comm", "ringwatch-workl"])?;
+    let file = file.to_string_lossy();
+    burst(&["--file", &file, "--files", "2000", "--processes", "40", "--writes", "160000"])?;
+    let ended = tracer.stop()?;
+    ended.expect_success()?;
+    let lines = json_lines(&events)?;
+    let writes = named(&lines, "io_write");
+    let told = writes.len() as u64;
+    ensure!(told + lost(&lines) == 160_000, "{told} events: {}", ended.stderr);
+    for write in writes {
+        let path = write["data"]["path"].as_str();
+        ensure!(path.is_some_and(|path| path.starts_with(&*file)), "{write}");
+    }
     Ok(())
 }
