@@ -9,7 +9,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_stopped_consumer_loses_and_counts", stopped),
     ("a_default_buffer_loses_nothing", default_buffer),
     ("a_full_disk_is_reported_counted_and_survived", full_disk),
-    ("each_of_many_files_keeps_its_path", many_files),
+    ("with_80000_inodes_each_file_keeps_its_path", many_files),
 ];
 
 const WRITES: u64 = 100_000;

@@ -124,7 +124,7 @@ impl fmt::Display for Entry {
             writeln!(f, "  note: {note}")?;
         }
         if !self.left_out.is_empty() {
-            writeln!(f, "  skipped, for programs that the guest does not have: {}", self.left_out.join(", "))?;
+            writeln!(f, "  skipped, for programs or room that the guest does not have: {}", self.left_out.join(", "))?;
         }
         for why in &self.skipped_tests {
             writeln!(f, "  skipped: {why}")?;

@@ -26,5 +26,5 @@ if [ -n "$COST" ]; then
 	exit 0
 fi
 # The programs that these tests compare with are not here.
-./kernel --list ${FILTER:+-- "$FILTER"} | sed -n 's/^\(.*\(fio\|qemu\)_.*\): test$/VM-SKIP \1/p'
-exec ./kernel --skip fio_ --skip qemu_ --test-threads=1 --format=json --logfile=/dev/ttyS1 ${FILTER:+-- "$FILTER"}
+./kernel --list ${FILTER:+-- "$FILTER"} | sed -n 's/^\(.*\(fio\|qemu\|inodes\)_.*\): test$/VM-SKIP \1/p'
+exec ./kernel --skip fio_ --skip qemu_ --skip inodes_ --test-threads=1 --format=json --logfile=/dev/ttyS1 ${FILTER:+-- "$FILTER"}
