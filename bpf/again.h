@@ -51,14 +51,14 @@ static __always_inline bool is_held(const bool typed, struct io_kiocb *req)
 {
 	struct slot *slot = slot_of(req);
 	u64 user_data = user_data_of(typed, req), key = (u64)req;
-	struct rw_write *rec;
+	struct rw_request *held;
 
 	if (slot && slot->req == key && slot->user_data == user_data)
 		return true;
 	if (!pending_count)
 		return false;
-	rec = bpf_map_lookup_elem(&pending, &key);
-	return rec && rec->user_data == user_data;
+	held = bpf_map_lookup_elem(&pending, &key);
+	return held && held->w.user_data == user_data;
 }
 
 #endif

@@ -33,6 +33,18 @@ static __always_inline s32 fd_of(const bool typed, struct io_kiocb *req)
 	return bpf_core_field_exists(struct io_kiocb, cqe) ? RD(typed, req, cqe.fd) : BPF_CORE_READ(old, fd);
 }
 
+/* 64 bits from 6.9 on. */
+struct io_kiocb___6_9 {
+	u64 flags;
+} __attribute__((preserve_access_index));
+
+static __always_inline u64 req_flags_of(struct io_kiocb *req)
+{
+	struct io_kiocb___6_9 *wide = (void *)req;
+
+	return bpf_core_field_size(req->flags) == 8 ? BPF_CORE_READ(wide, flags) : BPF_CORE_READ(req, flags);
+}
+
 /* Boot time in ns at which the task was started; renamed in 5.5. */
 struct task_struct___5_4 {
 	u64 real_start_time;

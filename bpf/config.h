@@ -22,6 +22,18 @@ struct rw_config {
 	u32 submit_unseen;
 	/* A task can be preempted inside a program: 7.0 and later. */
 	u32 preemptible;
+	/* Opcodes that are followed beside those of writes; and what is asked for: */
+	u64 opcodes[4];
+	/* writes, */
+	u32 writes;
+	/* other opcodes, */
+	u32 others;
+	/* of writes, too, what only a struct rw_request holds, */
+	u32 wide;
+	/* when each request was handed on, */
+	u32 life;
+	/* new rings. */
+	u32 created;
 	/* Add writes to sums, and send only strings. */
 	u32 aggregate;
 	/* Writes that a CPU's queue holds: a power of two. */

@@ -39,3 +39,4 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 struct rw_write record_write = {};
 struct rw_path record_path = {};
 struct rw_task record_task = {};
+struct rw_created record_created = {};

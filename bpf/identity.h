@@ -63,9 +63,14 @@ struct work {
 	struct batch batch;
 	struct run run;
 	struct outcome out;
-	struct rw_write rec;
+	union {
+		struct rw_write rec;
+		struct rw_request request;
+	};
 	struct who who;
 	struct file_id id;
+	/* Directories that names are relative to. */
+	u64 from[2];
 	struct vector vector;
 } __attribute__((aligned(64)));
 
@@ -199,11 +204,8 @@ static __noinline void sqpoll_creator(struct who *who, struct io_ring_ctx *ctx)
 	name_end(who->comm);
 }
 
-static __always_inline bool who_is_body(const bool typed, struct task_struct *task, struct io_ring_ctx *ctx,
-					struct who *who)
+static __always_inline void who_runs(const bool typed, struct task_struct *task, struct who *who)
 {
-	if (!task)
-		return false;
 	who->task = (u64)task;
 	who->flags = 0;
 	who->ns_tid = 0;
@@ -218,6 +220,14 @@ static __always_inline bool who_is_body(const bool typed, struct task_struct *ta
 		bpf_probe_read_kernel(who->comm, RW_COMM_LEN, &task->comm);
 		name_end(who->comm);
 	}
+}
+
+static __always_inline bool who_is_body(const bool typed, struct task_struct *task, struct io_ring_ctx *ctx,
+					struct who *who)
+{
+	if (!task)
+		return false;
+	who_runs(typed, task, who);
 	/* Poll threads are made as the workers are (5.12 and later, as typed programs). */
 	if ((!typed || RD(typed, task, flags) & PF_IO_WORKER) && RD(typed, ctx, flags) & IORING_SETUP_SQPOLL)
 		sqpoll_creator(who, ctx);

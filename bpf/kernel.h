@@ -39,11 +39,33 @@ typedef __s64 s64;
 #define IORING_SETUP_SQ_REWIND (1U << 20)
 #define IOSQE_FIXED_FILE (1U << 0)
 
+#define IORING_CQE_F_NOTIF (1U << 3)
+#define AT_FDCWD -100
+#define FMODE_CREATED 0x100000
+#define SPLICE_F_FD_IN_FIXED (1U << 31)
+
 enum {
+	IORING_OP_NOP = 0,
 	IORING_OP_WRITEV = 2,
+	IORING_OP_FSYNC = 3,
 	IORING_OP_WRITE_FIXED = 5,
+	IORING_OP_FALLOCATE = 17,
+	IORING_OP_OPENAT = 18,
 	IORING_OP_WRITE = 23,
+	IORING_OP_OPENAT2 = 28,
+	IORING_OP_SPLICE = 30,
+	IORING_OP_TEE = 33,
+	IORING_OP_RENAMEAT = 35,
+	IORING_OP_UNLINKAT = 36,
+	IORING_OP_MKDIRAT = 37,
+	IORING_OP_SYMLINKAT = 38,
+	IORING_OP_LINKAT = 39,
+	IORING_OP_FSETXATTR = 41,
+	IORING_OP_SETXATTR = 42,
+	IORING_OP_URING_CMD = 46,
+	IORING_OP_FTRUNCATE = 55,
 	IORING_OP_WRITEV_FIXED = 61,
+	IORING_OP_URING_CMD128 = 64,
 };
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
@@ -80,6 +102,7 @@ struct dentry {
 	struct hlist_bl_node d_hash;
 	struct dentry *d_parent;
 	struct qstr d_name;
+	struct inode *d_inode;
 };
 
 struct vfsmount {
@@ -98,7 +121,12 @@ struct path {
 	struct dentry *dentry;
 };
 
+struct fs_struct {
+	struct path root, pwd;
+};
+
 struct file {
+	unsigned int f_mode;
 	unsigned int f_flags;
 	struct inode *f_inode;
 	struct path f_path;
@@ -179,6 +207,7 @@ struct task_struct {
 	struct nsproxy *nsproxy;
 	struct css_set *cgroups;
 	struct files_struct *files;
+	struct fs_struct *fs;
 	struct mm_struct *mm;
 	struct pid *thread_pid;
 	struct signal_struct *signal;
@@ -233,6 +262,8 @@ struct io_ring_ctx___6_9 {
 
 struct io_ring_ctx {
 	unsigned int flags;
+	unsigned int sq_entries;
+	unsigned int cq_entries;
 	unsigned int cached_sq_head;
 	struct io_file_table file_table;
 	struct io_submit_state submit_state;
@@ -316,6 +347,136 @@ struct io_uring_sqe {
 	u64 addr;
 	u32 len;
 	u32 rw_flags;
+	s32 splice_fd_in;
+	u64 addr3;
+};
+
+/* What io_uring keeps of other operations, at the beginning of their requests. */
+struct filename {
+	const char *name;
+};
+
+struct open_how {
+	u64 flags;
+	u64 mode;
+	u64 resolve;
+};
+
+struct io_open {
+	int dfd;
+	u32 file_slot;
+	struct filename *filename;
+	struct open_how how;
+};
+
+struct io_sync {
+	s64 len;
+	s64 off;
+	int flags;
+	int mode;
+};
+
+struct io_ftrunc {
+	s64 len;
+};
+
+struct io_splice {
+	s64 off_out;
+	s64 off_in;
+	u64 len;
+	int splice_fd_in;
+	unsigned int flags;
+};
+
+struct io_rename {
+	int old_dfd;
+	int new_dfd;
+	struct filename *oldpath;
+	struct filename *newpath;
+	int flags;
+};
+
+struct io_unlink {
+	int dfd;
+	int flags;
+	struct filename *filename;
+};
+
+struct io_mkdir {
+	int dfd;
+	u16 mode;
+	struct filename *filename;
+};
+
+struct io_link {
+	int old_dfd;
+	int new_dfd;
+	struct filename *oldpath;
+	struct filename *newpath;
+	int flags;
+};
+
+struct xattr_name {
+	char name[256];
+};
+
+/* struct xattr_ctx before 6.13. */
+struct kernel_xattr_ctx {
+	unsigned long size;
+	struct xattr_name *kname;
+	unsigned int flags;
+};
+
+struct io_xattr {
+	struct kernel_xattr_ctx ctx;
+	struct filename *filename;
+};
+
+struct xattr_ctx {
+	unsigned long size;
+	struct xattr_name *kname;
+	unsigned int flags;
+};
+
+struct io_xattr___6_12 {
+	struct xattr_ctx ctx;
+	struct filename *filename;
+};
+
+struct io_uring_cmd {
+	u32 cmd_op;
+	u32 flags;
+};
+
+/* From 7.0 on names are kept by one more structure. */
+struct delayed_filename {
+	struct filename *__incomplete_filename;
+};
+
+struct io_open___7_0 {
+	struct delayed_filename filename;
+};
+
+struct io_rename___7_0 {
+	struct delayed_filename oldpath;
+	struct delayed_filename newpath;
+};
+
+struct io_unlink___7_0 {
+	struct delayed_filename filename;
+};
+
+struct io_mkdir___7_0 {
+	struct delayed_filename filename;
+};
+
+struct io_link___7_0 {
+	struct delayed_filename oldpath;
+	struct delayed_filename newpath;
+};
+
+struct io_xattr___7_0 {
+	struct delayed_filename filename;
 };
 
 #pragma clang attribute pop

@@ -22,6 +22,7 @@ struct scratch {
 	union {
 		struct rw_path path;
 		struct rw_task task;
+		struct rw_names names;
 		u8 header[RW_DATA_OFFSET];
 	};
 	/* A name or command line may start at the last byte of RW_DATA_MAX. */

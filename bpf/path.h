@@ -12,6 +12,8 @@
  */
 struct file_id {
 	u64 file;
+	u64 dentry;
+	u64 mnt;
 	u64 hash;
 	u64 path_id;
 	u64 inode;
@@ -187,17 +189,14 @@ STEP long path_step(u64 i, const u32 *scratch)
 }
 
 /* Puts the path's components into a scratch buffer. Returns RW_F_* flags, and above them the number of bytes. */
-__noinline u64 path_build(u64 file_, u32 scratch)
+__noinline u64 path_build(u64 dentry, u64 mnt, u32 scratch)
 {
 	struct scratch *s = bpf_map_lookup_elem(&scratches, &scratch);
-	struct file *file = (void *)file_;
-	struct vfsmount *m;
-	struct dentry *d;
+	struct vfsmount *m = (void *)mnt;
+	struct dentry *d = (void *)dentry;
 
 	if (!s)
 		return 0;
-	d = BPF_CORE_READ(file, f_path.dentry);
-	m = BPF_CORE_READ(file, f_path.mnt);
 	s->walk.d = (u64)d;
 	s->walk.m = (u64)m;
 	s->walk.size = 0;
@@ -217,10 +216,7 @@ __noinline u64 path_build(u64 file_, u32 scratch)
 ONCE int path_send(CTX const struct file_id *id)
 {
 	u32 at_epoch = epoch, size, index;
-	struct vfsmount *m;
 	struct scratch *s;
-	struct file *file;
-	struct dentry *d;
 	u64 built;
 	bool sent;
 
@@ -229,10 +225,7 @@ ONCE int path_send(CTX const struct file_id *id)
 	s = scratch_get(&index);
 	if (!s)
 		return 0;
-	file = (void *)id->file;
-	d = BPF_CORE_READ(file, f_path.dentry);
-	m = BPF_CORE_READ(file, f_path.mnt);
-	built = path_build((u64)file, index);
+	built = path_build(id->dentry, id->mnt, index);
 	size = built >> 32;
 	if (size > RW_DATA_MAX)
 		size = RW_DATA_MAX;
@@ -247,9 +240,16 @@ ONCE int path_send(CTX const struct file_id *id)
 	if (!sent)
 		return 0;
 	/* After a rename during the walk the string may be of either name: the next write sends it again. */
-	if (id->hash & HASH_WHOLE && path_hash(false, d, m) == id->hash)
+	if (id->hash & HASH_WHOLE && path_hash_raw(id->dentry, id->mnt) == id->hash)
 		mark_seen(id->path_id, at_epoch);
 	return 1;
+}
+
+static __always_inline int path_known(CTX struct file_id *id, u64 hash)
+{
+	id->hash = hash;
+	id->path_id = mix(mix(hash, id->inode), id->dev);
+	return already_seen(id->path_id) || path_send(PASS_CTX id);
 }
 
 static __always_inline int identify(CTX const bool typed, struct file_id *id)
@@ -273,11 +273,9 @@ static __always_inline int identify(CTX const bool typed, struct file_id *id)
 		id->flags |= RW_F_DIRECT;
 	if (!RD(typed, d, d_hash.pprev) && RD(typed, d, d_parent) != d)
 		id->flags |= RW_F_DELETED;
-	id->hash = path_hash(typed, d, m);
-	id->path_id = mix(mix(id->hash, id->inode), id->dev);
-	if (already_seen(id->path_id))
-		return 1;
-	return path_send(PASS_CTX id);
+	id->dentry = (u64)d;
+	id->mnt = (u64)m;
+	return path_known(PASS_CTX id, path_hash(typed, d, m));
 }
 
 ONCE int identify_raw(CTX struct file_id *id)

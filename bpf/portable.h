@@ -11,6 +11,8 @@
 /* Only a program's context leads to a perf buffer, so it goes along to where records are sent. */
 #define CTX void *context,
 #define PASS_CTX context,
+/* In the program itself. */
+#define OWN_CTX ctx,
 
 /*
  * Verified with each caller: global functions, which are verified once, take pointers from 5.12 on. So those that
@@ -34,6 +36,7 @@
 
 #define CTX
 #define PASS_CTX
+#define OWN_CTX
 #define ONCE __noinline
 
 #define STEP static

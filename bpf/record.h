@@ -23,6 +23,12 @@ enum rw_type {
 	RW_WRITE = 1,
 	RW_PATH = 2,
 	RW_TASK = 3,
+	/* A request of any other opcode, or one of which more is asked for than a struct rw_write holds. */
+	RW_REQUEST = 4,
+	/* The strings that a request brought along. */
+	RW_NAMES = 5,
+	/* A ring was created. */
+	RW_CREATED = 6,
 };
 
 /* How a write's end became known. */
@@ -87,6 +93,12 @@ enum rw_flag {
 	RW_F_END_SEEN = 1 << 16,
 	/* O_DIRECT; only where sums are asked for. */
 	RW_F_DIRECT = 1 << 17,
+	/* Names were read from the program's memory, which it can change meanwhile, and not from the kernel's copy. */
+	RW_F_USER_NAMES = 1 << 18,
+	/* The strings of the request could not be sent, so it counts as lost. */
+	RW_F_NAMELESS = 1 << 19,
+	/* The open made the file. */
+	RW_F_CREATED = 1 << 20,
 };
 
 struct rw_write {
@@ -119,6 +131,60 @@ struct rw_write {
 	__u8 pad[3];
 };
 _Static_assert(sizeof(struct rw_write) == 128, "two cache lines");
+
+/* Names and numbers that an opcode has beside those of a write; what each means is in ops.h. */
+enum {
+	RW_ARGS = 4,
+	RW_NAMES_MAX = 3,
+	/* Bytes of a name, with its NUL: PATH_MAX. */
+	RW_NAME_SIZE = 4096,
+};
+
+struct rw_request {
+	struct rw_write w;
+	/* REQ_F_* as they stand at the end. */
+	__u64 req_flags;
+	/* When it was handed to io-wq, and when it began to wait for its file the last time; 0: never. */
+	__u64 punted_ns;
+	__u64 armed_ns;
+	/* Of the struct rw_names that was sent at its submission; 0: none. */
+	__u64 names_id;
+	__s64 arg[RW_ARGS];
+	/* How often it began to wait for its file. */
+	__u32 arms;
+	/* The SQPOLL thread that submitted it; 0: none did. */
+	__u32 sq_tid;
+};
+
+/*
+ * The strings of one request, sent at its submission: `len` bytes each at RW_DATA_OFFSET, without NUL. Names of files are
+ * relative to the directory whose path has the id `from`.
+ */
+struct rw_names {
+	__u32 type;
+	__u32 flags;
+	__u64 names_id;
+	__u64 from[2];
+	__u32 size;
+	__u32 len[RW_NAMES_MAX];
+};
+
+struct rw_created {
+	__u32 type;
+	__u32 flags;
+	__u64 ctx;
+	/* At the place of a write's `end_ns`. */
+	__u64 time_ns;
+	__u64 task_id;
+	__s32 fd;
+	__u32 sq_entries;
+	__u32 cq_entries;
+	__u32 setup;
+	__u32 sq_tid;
+	__u32 tid;
+};
+_Static_assert(__builtin_offsetof(struct rw_created, time_ns) == __builtin_offsetof(struct rw_write, end_ns),
+	       "records are put in order by one place");
 
 /* What stands before the writes of a CPU's queue. The numbers grow without end. */
 struct rw_queue {
@@ -165,7 +231,8 @@ enum {
 	/* Where the variable part of both records starts. */
 	RW_DATA_OFFSET = 112,
 };
-_Static_assert(sizeof(struct rw_task) <= RW_DATA_OFFSET && sizeof(struct rw_path) <= RW_DATA_OFFSET,
+_Static_assert(sizeof(struct rw_task) <= RW_DATA_OFFSET && sizeof(struct rw_path) <= RW_DATA_OFFSET &&
+		       sizeof(struct rw_names) <= RW_DATA_OFFSET,
 	       "headers fit before the data");
 
 /* Indices of the per-CPU counters. */

@@ -46,7 +46,7 @@ struct {
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, PENDING_MAX);
 	__type(key, u64);
-	__type(value, struct rw_write);
+	__type(value, struct rw_request);
 } pending SEC(".maps");
 
 /* Requests inside io_write, by the thread that executes it; see probes/io_write.bpf.c. */
@@ -81,9 +81,9 @@ static __always_inline bool slot_take(struct slot *slot, u64 req)
 }
 
 /* False: the table is full, or another CPU was faster. */
-static __always_inline bool pending_put(u64 req, const struct rw_write *rec)
+static __always_inline bool pending_put(u64 req, const struct rw_request *request)
 {
-	if (bpf_map_update_elem(&pending, &req, rec, BPF_ANY)) {
+	if (bpf_map_update_elem(&pending, &req, request, BPF_ANY)) {
 		count(RW_LOST_TABLE_FULL);
 		return false;
 	}
@@ -97,6 +97,21 @@ static __always_inline bool pending_take(u64 req)
 		return false;
 	__sync_fetch_and_add(&pending_count, -1);
 	return true;
+}
+
+/* What only a struct rw_request holds of a write. */
+static __always_inline void widen(const bool typed, struct work *w, struct io_kiocb *req)
+{
+	struct rw_request *r = &w->request;
+
+	r->w.type = RW_REQUEST;
+	r->req_flags = req_flags_of(req);
+	r->punted_ns = 0;
+	r->armed_ns = 0;
+	r->names_id = 0;
+	__builtin_memset(r->arg, 0, sizeof(r->arg));
+	r->arms = 0;
+	r->sq_tid = w->who.flags & RW_F_SQPOLL ? BPF_CORE_READ(task_of(false, req), pid) : 0;
 }
 
 /* What the request itself tells, at submission and at the end alike. */
@@ -120,7 +135,7 @@ static __always_inline void emit_untold(struct work *w, u8 end)
 	list_end(w);
 	rec->end_ns = bpf_ktime_get_ns();
 	rec->end = end;
-	/* A write that does not succeed in full loses IOSQE_CQE_SKIP_SUCCESS and posts its CQE. */
+	/* A request that does not succeed in full loses IOSQE_CQE_SKIP_SUCCESS and posts its CQE. */
 	if (end == RW_END_SKIPPED) {
 		rec->result = rec->len;
 		if (rec->flags & RW_F_PUNTED) {
@@ -170,7 +185,8 @@ static __noinline void recycled_slot(struct slot *slot, u64 req)
 
 static __noinline void recycled_pending(u64 req, struct io_ring_ctx *ctx)
 {
-	struct rw_write *held = bpf_map_lookup_elem(&pending, &req), *rec;
+	struct rw_request *held = bpf_map_lookup_elem(&pending, &req);
+	struct rw_write *rec;
 	struct work *w;
 	bool sent = true;
 
@@ -180,7 +196,7 @@ static __noinline void recycled_pending(u64 req, struct io_ring_ctx *ctx)
 	if (!w)
 		return;
 	rec = &w->rec;
-	*rec = *held;
+	w->request = *held;
 	if (pending_take(req)) {
 		/* A link before it may have filled the ring's slot after the submission. */
 		if (!(rec->flags & RW_F_FILE) && rec->flags & RW_F_FIXED_FILE && rec->ctx == (u64)ctx)

@@ -24,6 +24,7 @@
 #include "write.h"
 #include "vector.h"
 #include "request.h"
+#include "ops.h"
 #include "again.h"
 
 #include "probes/submit.bpf.c"
@@ -40,3 +41,6 @@ struct rw_write record_write = {};
 struct rw_queue record_queue = {};
 struct rw_path record_path = {};
 struct rw_task record_task = {};
+struct rw_request record_request = {};
+struct rw_names record_names = {};
+struct rw_created record_created = {};

@@ -9,6 +9,20 @@ static __always_inline bool is_write(u8 opcode)
 	       opcode == IORING_OP_WRITEV_FIXED;
 }
 
+/* Whether requests of this opcode are told. */
+static __always_inline bool is_watched(u8 opcode)
+{
+	if (is_write(opcode))
+		return cfg.writes;
+	return cfg.others && cfg.opcodes[opcode >> 6] >> (opcode & 63) & 1;
+}
+
+/* Whether a struct rw_write tells all that is asked for of it. */
+static __always_inline bool is_plain(u8 opcode)
+{
+	return !cfg.wide && is_write(opcode);
+}
+
 static __always_inline bool is_vectored(u8 opcode)
 {
 	return opcode == IORING_OP_WRITEV || opcode == IORING_OP_WRITEV_FIXED;
@@ -191,6 +205,14 @@ static __always_inline bool put_write(const struct work *w)
 
 static __always_inline void emit(CTX struct work *w)
 {
+#ifndef RW_EARLY
+	if ((cfg.others || cfg.wide) && w->rec.type == RW_REQUEST) {
+		bool whole = !(w->rec.flags & RW_F_NAMELESS);
+
+		count(whole && send(&w->request, sizeof(w->request)) ? RW_COUNT_WRITES : RW_LOST_RING_FULL);
+		return;
+	}
+#endif
 	if (cfg.aggregate) {
 		stat_add(w);
 		count(RW_COUNT_WRITES);

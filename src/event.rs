@@ -1,5 +1,7 @@
 //! The public events: what sinks write, and what the JSON Schema describes.
 
+pub mod ops;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -198,6 +200,16 @@ impl Text {
     }
 }
 
+impl Text {
+    /// The exact bytes.
+    #[must_use]
+    pub fn exact(&self) -> std::borrow::Cow<'_, [u8]> {
+        use base64::Engine as _;
+        let decoded = self.bytes.as_ref().and_then(|b| base64::engine::general_purpose::STANDARD.decode(b).ok());
+        decoded.map_or(self.text.as_bytes().into(), Into::into)
+    }
+}
+
 impl Serialize for Text {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.text)
@@ -261,6 +273,9 @@ pub struct IoWrite {
     pub fixed_file: bool,
     /// RWF_* flags of the request.
     pub rw_flags: u32,
+    /// The steps of its life; only with --requests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub life: Option<Vec<ops::Step>>,
 }
 
 /// The process that submitted a request.
@@ -353,8 +368,85 @@ pub struct EventsLost {
 pub enum Data {
     /// A write.
     IoWrite(IoWrite),
+    /// A ring was created.
+    IoUringCreate(ops::IoUringCreate),
+    /// A request of any opcode.
+    IoIssueSqe(ops::IoIssueSqe),
+    /// A file was opened.
+    IoOpenat(ops::IoOpenat),
+    /// Room for a file was made or taken away.
+    IoFallocate(ops::IoFallocate),
+    /// A file's length was set.
+    IoFtruncate(ops::IoFtruncate),
+    /// Data was moved into a file.
+    IoSplice(ops::IoSplice),
+    /// Data was copied from pipe to pipe.
+    IoTee(ops::IoSplice),
+    /// A file was renamed.
+    IoRenameat(ops::IoRenameat),
+    /// A name was removed.
+    IoUnlinkat(ops::IoUnlinkat),
+    /// A directory was made.
+    IoMkdirat(ops::IoMkdirat),
+    /// A symbolic link was made.
+    IoSymlinkat(ops::IoSymlinkat),
+    /// A hard link was made.
+    IoLinkat(ops::IoRenameat),
+    /// An attribute was set.
+    IoSetxattr(ops::IoSetxattr),
+    /// A file was written back.
+    IoFsync(ops::IoFsync),
+    /// A command for a driver.
+    IoUringCmd(ops::IoUringCmd),
     /// A gap in the stream.
     EventsLost(EventsLost),
+}
+
+fn text(path: &Option<ops::PathText>) -> Option<&Text> {
+    path.as_deref().map(|rendered| &**rendered)
+}
+
+impl Data {
+    /// What it says of a request that is no write.
+    #[must_use]
+    pub fn request(&self) -> Option<&ops::Request> {
+        match self {
+            Self::IoWrite(_) | Self::IoUringCreate(_) | Self::EventsLost(_) => None,
+            Self::IoIssueSqe(e) => Some(&e.request),
+            Self::IoOpenat(e) => Some(&e.request),
+            Self::IoFallocate(e) => Some(&e.request),
+            Self::IoFtruncate(e) => Some(&e.request),
+            Self::IoSplice(e) | Self::IoTee(e) => Some(&e.request),
+            Self::IoRenameat(e) | Self::IoLinkat(e) => Some(&e.request),
+            Self::IoUnlinkat(e) => Some(&e.request),
+            Self::IoMkdirat(e) => Some(&e.request),
+            Self::IoSymlinkat(e) => Some(&e.request),
+            Self::IoSetxattr(e) => Some(&e.request),
+            Self::IoFsync(e) => Some(&e.request),
+            Self::IoUringCmd(e) => Some(&e.request),
+        }
+    }
+
+    /// The paths of files that it names.
+    #[must_use]
+    pub fn paths(&self) -> [Option<&Text>; 2] {
+        match self {
+            Self::IoWrite(e) => [text(&e.path), None],
+            Self::IoUringCreate(_) | Self::EventsLost(_) => [None, None],
+            Self::IoIssueSqe(e) => [text(&e.file.path), None],
+            Self::IoOpenat(e) => [text(&e.name.path), None],
+            Self::IoFallocate(e) => [text(&e.file.path), None],
+            Self::IoFtruncate(e) => [text(&e.file.path), None],
+            Self::IoSplice(e) | Self::IoTee(e) => [text(&e.file.path), text(&e.path_in)],
+            Self::IoRenameat(e) | Self::IoLinkat(e) => [text(&e.names.old_path), text(&e.names.new_path)],
+            Self::IoUnlinkat(e) => [text(&e.name.path), None],
+            Self::IoMkdirat(e) => [text(&e.name.path), None],
+            Self::IoSymlinkat(e) => [text(&e.name.path), None],
+            Self::IoSetxattr(e) => [text(&e.path.path), None],
+            Self::IoFsync(e) => [text(&e.file.path), None],
+            Self::IoUringCmd(e) => [text(&e.file.path), None],
+        }
+    }
 }
 
 /// One line of the stream.

@@ -48,7 +48,7 @@ pub struct Select {
 pub struct Summary {
     /// Events written.
     pub events: u64,
-    /// Writes that the path filter left out.
+    /// Events that the path filter left out.
     pub filtered: u64,
     /// Losses by cause.
     pub losses: Losses,
@@ -58,29 +58,19 @@ pub struct Summary {
 #[derive(Debug)]
 pub struct Pipeline {
     enricher: Enricher,
-    sinks: Vec<Sink>,
-    select: Select,
+    outputs: Outputs,
     signals: Signals,
-    summary: Summary,
     /// `forget` was asked for, and is not done yet.
     asked: bool,
-    /// Outputs that failed before, so that a full disk is reported once.
-    complained: Vec<String>,
 }
 
 impl Pipeline {
     /// Ready to run.
     #[must_use]
-    pub fn new(sinks: Vec<Sink>, select: Select, signals: Signals) -> Self {
-        Self {
-            enricher: Enricher::default(),
-            sinks,
-            select,
-            signals,
-            summary: Summary::default(),
-            asked: false,
-            complained: vec![],
-        }
+    pub fn new(enricher: Enricher, sinks: Vec<Sink>, select: Select, signals: Signals) -> Self {
+        let stop = Arc::clone(&signals.stop);
+        let outputs = Outputs { sinks, select, stop, summary: Summary::default(), complained: vec![] };
+        Self { enricher, outputs, signals, asked: false }
     }
 
     /// Works until the ring thread hangs up. Empty batches go back through `spare`.
@@ -93,30 +83,26 @@ impl Pipeline {
                     batch.clear();
                     let _ = spare.send(batch);
                 }
-                Message::Lost(lost) => self.lost(lost),
+                Message::Lost(lost) => self.outputs.lost(lost),
                 Message::Forgotten => {
                     self.enricher.age();
                     self.asked = false;
                 }
                 Message::Flush => {
-                    self.flush();
+                    self.outputs.each(Sink::flush);
                     self.enricher.refresh_clock();
                 }
             }
         }
-        self.each_sink(Sink::finish);
-        self.summary
+        self.outputs.each(Sink::finish);
+        self.outputs.summary
     }
 
     fn records(&mut self, batch: &Batch) {
         for bytes in batch.iter() {
             match decode(bytes) {
-                Ok(record) => {
-                    if let Some(event) = self.enricher.take(&record) {
-                        self.event(&event);
-                    }
-                }
-                Err(_) => self.lost(EventsLost { count: 1, cause: LossCause::Malformed }),
+                Ok(record) => self.enricher.take(&record, &mut |event| self.outputs.event(event)),
+                Err(_) => self.outputs.lost(EventsLost { count: 1, cause: LossCause::Malformed }),
             }
         }
         if self.enricher.is_full() && !self.asked {
@@ -124,10 +110,23 @@ impl Pipeline {
             self.signals.forget.store(true, Ordering::Relaxed);
         }
     }
+}
 
+/// Where events go, and how many went.
+#[derive(Debug)]
+struct Outputs {
+    sinks: Vec<Sink>,
+    select: Select,
+    stop: Arc<AtomicBool>,
+    summary: Summary,
+    /// Outputs that failed before, so that a full disk is reported once.
+    complained: Vec<String>,
+}
+
+impl Outputs {
     fn event(&mut self, event: &Event) {
-        if let (Some(paths), Data::IoWrite(write)) = (&self.select.paths, &event.data)
-            && !write.path.as_ref().is_some_and(|p| paths.is_match(&p.text))
+        if let Some(globs) = &self.select.paths
+            && !event.data.paths().into_iter().flatten().any(|path| globs.is_match(&path.text))
         {
             self.summary.filtered += 1;
             return;
@@ -138,7 +137,7 @@ impl Pipeline {
         self.summary.events += 1;
         self.put(event);
         if self.select.limit == Some(self.summary.events) {
-            self.signals.stop.store(true, Ordering::Relaxed);
+            self.stop.store(true, Ordering::Relaxed);
         }
     }
 
@@ -148,19 +147,15 @@ impl Pipeline {
     }
 
     fn put(&mut self, event: &Event) {
-        self.each_sink(|sink| sink.put(event));
+        self.each(|sink| sink.put(event));
     }
 
-    fn flush(&mut self) {
-        self.each_sink(Sink::flush);
-    }
-
-    fn each_sink(&mut self, mut work: impl FnMut(&mut Sink) -> Result<(), Trouble>) {
+    fn each(&mut self, mut work: impl FnMut(&mut Sink) -> Result<(), Trouble>) {
         let mut failed = 0;
         for sink in &mut self.sinks {
             match work(sink) {
                 Ok(()) => {}
-                Err(Trouble::Closed) => self.signals.stop.store(true, Ordering::Relaxed),
+                Err(Trouble::Closed) => self.stop.store(true, Ordering::Relaxed),
                 Err(Trouble::Failed { events, error }) => {
                     failed += events;
                     if !self.complained.iter().any(|name| name == sink.name()) {

@@ -1,7 +1,7 @@
 //! Bytes of the ring buffer to records: pure, and never trusting what the bytes say of themselves.
 
 use crate::kernel::{rw_class, rw_failure, rw_failure_key, rw_file_key, rw_row};
-use crate::kernel::{rw_path, rw_task, rw_write};
+use crate::kernel::{rw_created, rw_names, rw_path, rw_request, rw_task, rw_write};
 
 /// Where the variable part of path and task records starts; `RW_DATA_OFFSET`.
 const DATA_OFFSET: usize = 112;
@@ -38,6 +38,10 @@ pub mod flag {
     pub const END_SEEN: u32 = 1 << 16;
     /// The file was opened with O_DIRECT; told only where sums are asked for.
     pub const DIRECT: u32 = 1 << 17;
+    /// Names were read from the program's memory.
+    pub const USER_NAMES: u32 = 1 << 18;
+    /// The open made the file.
+    pub const CREATED: u32 = 1 << 20;
 }
 
 /// How a write's end became known; `enum rw_end`.
@@ -98,6 +102,45 @@ impl Write {
     }
 }
 
+/// A request that ended, of any opcode.
+#[derive(Debug, Clone, Copy)]
+pub struct Request {
+    raw: rw_request,
+    /// What it has in common with a write.
+    pub write: Write,
+}
+
+impl std::ops::Deref for Request {
+    type Target = rw_request;
+
+    fn deref(&self) -> &rw_request {
+        &self.raw
+    }
+}
+
+/// The strings of a request, sent at its submission.
+#[derive(Debug, Clone, Copy)]
+pub struct Names<'a> {
+    /// The id that the request refers to.
+    pub id: u64,
+    /// Ids of the paths that the first two are relative to.
+    pub from: [u64; 2],
+    /// Two names of files, and another string; empty where there is none.
+    pub strings: [&'a [u8]; 3],
+}
+
+/// A ring that was created.
+#[derive(Debug, Clone, Copy)]
+pub struct Created(rw_created);
+
+impl std::ops::Deref for Created {
+    type Target = rw_created;
+
+    fn deref(&self) -> &rw_created {
+        &self.0
+    }
+}
+
 /// A path, sent once before the writes that refer to it.
 #[derive(Debug, Clone, Copy)]
 pub struct Path<'a> {
@@ -138,6 +181,12 @@ pub enum Record<'a> {
     Path(Path<'a>),
     /// A thread.
     Task(Task<'a>),
+    /// A request ended.
+    Request(Request),
+    /// Strings of a request.
+    Names(Names<'a>),
+    /// A ring was created.
+    Created(Created),
 }
 
 /// Bytes that are no record.
@@ -154,8 +203,16 @@ pub enum Malformed {
     Field(&'static str, u32),
 }
 
-/// `RW_WRITE`.
-const WRITE: u32 = 1;
+/// `enum rw_type`.
+mod kind {
+    pub(super) const WRITE: u32 = 1;
+    pub(super) const PATH: u32 = 2;
+    pub(super) const TASK: u32 = 3;
+    pub(super) const REQUEST: u32 = 4;
+    pub(super) const NAMES: u32 = 5;
+    pub(super) const CREATED: u32 = 6;
+}
+
 /// `RW_END_IN_FLIGHT`.
 const IN_FLIGHT: u8 = 5;
 
@@ -170,6 +227,12 @@ unsafe impl Plain for rw_write {}
 unsafe impl Plain for rw_path {}
 // SAFETY: as above.
 unsafe impl Plain for rw_task {}
+// SAFETY: as above.
+unsafe impl Plain for rw_request {}
+// SAFETY: as above.
+unsafe impl Plain for rw_names {}
+// SAFETY: as above.
+unsafe impl Plain for rw_created {}
 // SAFETY: generated from bpf/sums.h, which has only integers and arrays of integers.
 unsafe impl Plain for rw_class {}
 // SAFETY: as above.
@@ -197,6 +260,40 @@ fn data(bytes: &[u8], size: u32) -> Result<&[u8], Malformed> {
         .ok_or(Malformed::Short(bytes.len()))
 }
 
+impl Write {
+    fn new(raw: rw_write) -> Result<Self, Malformed> {
+        let end = match raw.end {
+            0 => End::Cqe,
+            1 => End::Overflow,
+            2 => End::Skipped,
+            3 => End::Link,
+            4 => End::Unseen,
+            IN_FLIGHT => End::InFlight,
+            other => return Err(Malformed::Field("end", other.into())),
+        };
+        let executor = match raw.executor {
+            0 => Executor::Submitter,
+            1 => Executor::IoWq,
+            2 => Executor::Sqpoll,
+            3 => Executor::Kernel,
+            4 => Executor::Unknown,
+            other => return Err(Malformed::Field("executor", other.into())),
+        };
+        Ok(Self { raw, end, executor })
+    }
+}
+
+fn names(bytes: &[u8]) -> Result<Names<'_>, Malformed> {
+    let raw: rw_names = head(bytes)?;
+    let mut rest = data(bytes, raw.size)?;
+    let mut strings: [&[u8]; 3] = [&[]; 3];
+    for (string, &len) in strings.iter_mut().zip(&raw.len) {
+        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        (*string, rest) = rest.split_at_checked(len).ok_or(Malformed::Short(bytes.len()))?;
+    }
+    Ok(Names { id: raw.names_id, from: raw.from, strings })
+}
+
 /// Decodes one record.
 ///
 /// # Errors
@@ -204,28 +301,14 @@ fn data(bytes: &[u8], size: u32) -> Result<&[u8], Malformed> {
 pub fn decode(bytes: &[u8]) -> Result<Record<'_>, Malformed> {
     let kind = bytes.first_chunk().map(|b| u32::from_ne_bytes(*b)).ok_or(Malformed::Short(bytes.len()))?;
     match kind {
-        WRITE => {
-            let raw: rw_write = head(bytes)?;
-            let end = match raw.end {
-                0 => End::Cqe,
-                1 => End::Overflow,
-                2 => End::Skipped,
-                3 => End::Link,
-                4 => End::Unseen,
-                IN_FLIGHT => End::InFlight,
-                other => return Err(Malformed::Field("end", other.into())),
-            };
-            let executor = match raw.executor {
-                0 => Executor::Submitter,
-                1 => Executor::IoWq,
-                2 => Executor::Sqpoll,
-                3 => Executor::Kernel,
-                4 => Executor::Unknown,
-                other => return Err(Malformed::Field("executor", other.into())),
-            };
-            Ok(Record::Write(Write { raw, end, executor }))
+        kind::WRITE => Ok(Record::Write(Write::new(head(bytes)?)?)),
+        kind::REQUEST => {
+            let raw: rw_request = head(bytes)?;
+            Ok(Record::Request(Request { raw, write: Write::new(raw.w)? }))
         }
-        2 => {
+        kind::NAMES => Ok(Record::Names(names(bytes)?)),
+        kind::CREATED => Ok(Record::Created(Created(head(bytes)?))),
+        kind::PATH => {
             let raw: rw_path = head(bytes)?;
             Ok(Record::Path(Path {
                 id: raw.path_id,
@@ -235,7 +318,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, Malformed> {
                 names: data(bytes, raw.size)?,
             }))
         }
-        3 => {
+        kind::TASK => {
             let raw: rw_task = head(bytes)?;
             Ok(Record::Task(Task { raw, command_line: data(bytes, raw.size)? }))
         }
@@ -243,9 +326,10 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, Malformed> {
     }
 }
 
-/// Whether a record is that of a write.
-pub(crate) fn is_write(bytes: &[u8]) -> bool {
-    bytes.first_chunk() == Some(&WRITE.to_ne_bytes())
+/// Whether a record holds strings, which others refer to.
+pub(crate) fn is_string(bytes: &[u8]) -> bool {
+    let kind = bytes.first_chunk().map(|b| u32::from_ne_bytes(*b));
+    matches!(kind, Some(kind::PATH | kind::TASK | kind::NAMES))
 }
 
 /// What was kept of a request at its submission, as the record of one that is still in flight.
@@ -395,6 +479,19 @@ mod tests {
     }
 
     #[test]
+    fn names_cannot_claim_more_than_was_sent() {
+        let raw = rw_names { r#type: 5, size: 3, len: [1, 2, 0], ..rw_names::default() };
+        let mut bytes = bytes_of(&raw);
+        bytes.resize(DATA_OFFSET, 0);
+        bytes.extend_from_slice(b"abc");
+        let Ok(Record::Names(names)) = decode(&bytes) else { panic!("no names") };
+        assert_eq!(names.strings, [&b"a"[..], b"bc", b""]);
+        let raw = rw_names { len: [1, 2, 1], ..raw };
+        bytes[..size_of::<rw_names>()].copy_from_slice(&bytes_of(&raw));
+        assert_eq!(decode(&bytes).err(), Some(Malformed::Short(bytes.len())));
+    }
+
+    #[test]
     fn a_path_cannot_claim_more_than_was_sent() {
         let raw = rw_path { r#type: 2, size: 5, ..rw_path::default() };
         let mut bytes = bytes_of(&raw);
@@ -408,7 +505,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_crash_the_decoder(bytes in proptest::collection::vec(any::<u8>(), 0..400), kind in 0u32..5) {
+        fn no_bytes_crash_the_decoder(bytes in proptest::collection::vec(any::<u8>(), 0..400), kind in 0u32..8) {
             let mut bytes = bytes;
             if let Some(first) = bytes.first_chunk_mut() {
                 *first = kind.to_ne_bytes();

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 
 use crate::child::Child;
+use crate::enrich::Enricher;
 use crate::event::{EventsLost, LossCause};
 use crate::kernel::driver::{self, Options, Reader, Session, Storage};
 use crate::kernel::health::ProbeHealth;
@@ -29,6 +30,8 @@ pub struct Config {
     pub plan: Plan,
     /// The kernel side's options.
     pub options: Options,
+    /// Joins what the kernel side tells.
+    pub enricher: Enricher,
     /// Which events are shown.
     pub select: Select,
     /// Where they go.
@@ -148,7 +151,7 @@ pub fn run(config: Config) -> Result<Outcome, Error> {
     let signals = Signals::default();
     let (sender, messages) = mpsc::sync_channel(QUEUE);
     let (spare_sender, spare) = mpsc::channel();
-    let pipeline = Pipeline::new(config.sinks, config.select, signals.clone());
+    let pipeline = Pipeline::new(config.enricher, config.sinks, config.select, signals.clone());
     let worker = thread::Builder::new()
         .name("pipeline".to_owned())
         .spawn(move || pipeline.run(&messages, &spare_sender))

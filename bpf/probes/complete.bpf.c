@@ -2,11 +2,12 @@
 /* A request ended: with a CQE, with a CQE that found no room, or together with a failed link. */
 
 /* Takes what was kept at submission. False: nothing was. */
-static __always_inline bool take(const bool typed, struct rw_write *rec, struct io_kiocb *req, u8 opcode)
+static __always_inline bool take(const bool typed, struct work *w, struct io_kiocb *req, u8 opcode)
 {
 	struct slot *slot = slot_of(req);
 	u64 user_data = user_data_of(typed, req), key = (u64)req;
-	struct rw_write *held;
+	struct rw_write *rec = &w->rec;
+	struct rw_request *held;
 
 	if (slot && slot->req == (u64)req && slot->user_data == user_data) {
 		rec->type = RW_WRITE;
@@ -29,9 +30,12 @@ static __always_inline bool take(const bool typed, struct rw_write *rec, struct 
 	if (!pending_count)
 		return false;
 	held = bpf_map_lookup_elem(&pending, &key);
-	if (!held || held->user_data != user_data)
+	if (!held || held->w.user_data != user_data)
 		return false;
-	*rec = *held;
+	if (cfg.others || cfg.wide)
+		w->request = *held;
+	else
+		*rec = held->w;
 	return pending_take(key);
 }
 
@@ -43,7 +47,21 @@ static __always_inline bool take_unseen(const bool typed, struct work *w, struct
 
 	if (!follow(&w->who))
 		return false;
+	if (!is_write(opcode)) {
+		/* Notifications of SEND_ZC have requests of their own, which nobody submitted. */
+		if (opcode == IORING_OP_NOP && fd_of(false, req) & IORING_CQE_F_NOTIF)
+			return false;
+		op_begin(w, opcode);
+		rec->flags = w->who.flags;
+		rec->submit_ns = 0;
+		rec->ctx = (u64)RD(typed, req, ctx);
+		rec->user_data = user_data_of(typed, req);
+		rec->tid = w->who.tid;
+		return true;
+	}
 	set_request(typed, rec, req, opcode);
+	if (cfg.wide)
+		widen(typed, w, req);
 	rec->flags = w->who.flags;
 	if (RD(typed, req, flags) & cfg.req_fixed_file)
 		rec->flags |= RW_F_FIXED_FILE;
@@ -117,7 +135,7 @@ static __always_inline void finish(const bool typed, struct io_kiocb *req, u8 op
 				   struct work *w)
 {
 	struct task_struct *task = task_of(typed, req);
-	bool held = take(typed, &w->rec, req, opcode);
+	bool held = take(typed, w, req, opcode);
 	struct rw_write *rec = &w->rec;
 
 	if (!held || !rec->task_id) {
@@ -137,8 +155,14 @@ static __always_inline void finish(const bool typed, struct io_kiocb *req, u8 op
 	same_flush(typed, w, req);
 	set_executor(rec, &w->runner, task);
 	rec->end_ns = w->flush_ns;
-	if (!end_file(typed, w, req, task, result))
+	if (cfg.others && !is_write(opcode)) {
+		if (!op_file(w, req, task))
+			goto lost;
+	} else if (!end_file(typed, w, req, task, result)) {
 		goto lost;
+	}
+	if ((cfg.others || cfg.wide) && rec->type == RW_REQUEST && !(rec->flags & RW_F_PREP_FAILED))
+		w->request.req_flags = req_flags_of(req);
 	rec->flags |= RW_F_END_SEEN;
 	emit(w);
 	return;
@@ -164,7 +188,7 @@ static __always_inline int end(const bool typed, struct io_kiocb *req, u8 how, s
 	u8 opcode = RD(typed, req, opcode);
 	struct work *w;
 
-	if (!is_write(opcode))
+	if (!is_watched(opcode))
 		return 0;
 	w = work_get(typed);
 	if (!w) {
@@ -201,7 +225,7 @@ static long overflow_step(u64 i, struct overflow_walk *w)
 	req = (void *)node - bpf_core_field_offset(struct io_kiocb, comp_list);
 	w->node = BPF_CORE_READ(node, next);
 	if (user_data_of(false, req) != w->user_data || result_of(false, req) != w->result ||
-	    !is_write(BPF_CORE_READ(req, opcode)))
+	    !is_watched(BPF_CORE_READ(req, opcode)))
 		return 0;
 	/* Those before it in the list have ended, and are held no more. */
 	key = (u64)req;
@@ -231,9 +255,9 @@ static long overflow_slot(u64 i, struct overflow_walk *w)
 	return 1;
 }
 
-static long overflow_pending(void *map, const u64 *key, const struct rw_write *rec, struct overflow_walk *w)
+static long overflow_pending(void *map, const u64 *key, const struct rw_request *held, struct overflow_walk *w)
 {
-	if (rec->user_data != w->user_data || !overflowed(w, (void *)*key))
+	if (held->w.user_data != w->user_data || !overflowed(w, (void *)*key))
 		return 0;
 	w->found = (void *)*key;
 	return 1;
@@ -315,8 +339,8 @@ static __always_inline int completed_again(void *request)
 
 	if (!request || was_hit(HIT_COMPLETE, req))
 		return 0;
-	/* A write that is not held was told by the first program, before another task came between. */
-	if (is_write(req->opcode) && !is_held(true, req))
+	/* A request that is not held was told by the first program, before another task came between. */
+	if (is_watched(req->opcode) && !is_held(true, req))
 		return 0;
 	count(RW_COUNT_AGAIN);
 	return on_complete(true, req);

@@ -7,12 +7,13 @@
 static __noinline int returned(struct io_kiocb *req, int ret)
 {
 	u64 key = (u64)req;
-	struct rw_write *held = bpf_map_lookup_elem(&pending, &key), *rec;
+	struct rw_request *held = bpf_map_lookup_elem(&pending, &key);
+	struct rw_write *rec;
 	struct file *file = BPF_CORE_READ(req, file);
 	struct io_rw *rw = (void *)req;
 	struct work *w;
 
-	if (!held || !(held->flags & RW_F_CQE_SKIP) || held->user_data != user_data_of(false, req))
+	if (!held || !(held->w.flags & RW_F_CQE_SKIP) || held->w.user_data != user_data_of(false, req))
 		return 0;
 	/* Without room to work or to send the path it is found later. */
 	w = work_get(false);
@@ -20,12 +21,12 @@ static __noinline int returned(struct io_kiocb *req, int ret)
 		return 0;
 	if (!file || !file_identify(false, file, &w->id))
 		goto out;
-	set_file(held, &w->id);
+	set_file(&held->w, &w->id);
 	/* Not the end, or a failure or short write, whose CQE will be posted. */
 	if (ret || !(BPF_CORE_READ(req, flags) & cfg.req_cqe_skip))
 		goto out;
 	rec = &w->rec;
-	*rec = *held;
+	w->request = *held;
 	if (!pending_take(key))
 		goto out;
 	rec->end = RW_END_SKIPPED;

@@ -89,7 +89,7 @@ static __always_inline void submitted(const bool typed, struct io_kiocb *req, st
 		vector_of_request(w, req);
 	}
 
-	if (!(req_flags & cfg.req_cqe_skip) && !slot->req &&
+	if (!cfg.wide && !(req_flags & cfg.req_cqe_skip) && !slot->req &&
 	    !__sync_val_compare_and_swap(&slot->req, 0, (u64)req)) {
 		slot->user_data = rec->user_data;
 		slot->submit_ns = rec->submit_ns;
@@ -108,6 +108,8 @@ static __always_inline void submitted(const bool typed, struct io_kiocb *req, st
 	clear_end(rec);
 	clear_file(rec);
 	set_submitter(rec, &w->who);
+	if (cfg.wide)
+		widen(typed, w, req);
 	if (req_flags & cfg.req_cqe_skip) {
 		/* No CQE, so no completion: what is known of the file must be known now. */
 		rec->flags |= RW_F_CQE_SKIP;
@@ -118,7 +120,21 @@ static __always_inline void submitted(const bool typed, struct io_kiocb *req, st
 		if (!head || !(rec->flags & RW_F_FIXED_FILE))
 			take_file_by_number(w, task_of(false, req), ctx);
 	}
-	pending_put((u64)req, rec);
+	pending_put((u64)req, &w->request);
+}
+
+/* The same for any other opcode. */
+static __always_inline void op_submitted(const bool typed, struct io_kiocb *req, struct io_ring_ctx *ctx, u8 opcode,
+					 struct work *w)
+{
+	if (!submitter(typed, req, ctx, w))
+		return;
+	op_begin(w, opcode);
+	w->rec.ctx = (u64)ctx;
+	w->rec.user_data = user_data_of(typed, req);
+	set_submitter(&w->rec, &w->who);
+	op_of_request(w, req);
+	pending_put((u64)req, &w->request);
 }
 
 static __always_inline int on_submit(const bool typed, struct io_kiocb *req)
@@ -131,7 +147,7 @@ static __always_inline int on_submit(const bool typed, struct io_kiocb *req)
 	if (!slot)
 		return 0;
 	recycled(slot, req, ctx);
-	if (!is_write(opcode))
+	if (!is_watched(opcode))
 		return 0;
 	w = work_get(typed);
 	if (!w) {
@@ -139,7 +155,10 @@ static __always_inline int on_submit(const bool typed, struct io_kiocb *req)
 		count(RW_LOST_TABLE_FULL);
 		return 0;
 	}
-	submitted(typed, req, ctx, opcode, slot, w);
+	if (is_write(opcode))
+		submitted(typed, req, ctx, opcode, slot, w);
+	else if (cfg.others)
+		op_submitted(typed, req, ctx, opcode, w);
 	work_put(w);
 	return 0;
 }
@@ -172,9 +191,25 @@ static __always_inline void failed(const bool typed, const struct io_uring_sqe *
 		rec->iov_count = rec->len;
 		vector_of_user(w);
 	}
+	if (cfg.wide)
+		widen(typed, w, req);
 	clear_file(rec);
 	take_file_by_number(w, task_of(false, req), ctx);
-	pending_put((u64)req, rec);
+	pending_put((u64)req, &w->request);
+}
+
+static __always_inline void op_failed(const bool typed, const struct io_uring_sqe *sqe, struct io_kiocb *req,
+				      struct io_ring_ctx *ctx, u8 opcode, struct work *w)
+{
+	if (!submitter(typed, req, ctx, w))
+		return;
+	op_begin(w, opcode);
+	w->rec.flags |= RW_F_PREP_FAILED;
+	w->rec.ctx = (u64)ctx;
+	w->rec.user_data = user_data_of(typed, req);
+	set_submitter(&w->rec, &w->who);
+	op_of_sqe(w, sqe, req);
+	pending_put((u64)req, &w->request);
 }
 
 static __always_inline int on_failed(const bool typed, const struct io_uring_sqe *sqe, struct io_kiocb *req)
@@ -187,7 +222,7 @@ static __always_inline int on_failed(const bool typed, const struct io_uring_sqe
 	if (!slot)
 		return 0;
 	recycled(slot, req, ctx);
-	if (!is_write(opcode))
+	if (!is_watched(opcode))
 		return 0;
 	w = work_get(typed);
 	if (!w) {
@@ -195,19 +230,28 @@ static __always_inline int on_failed(const bool typed, const struct io_uring_sqe
 		count(RW_LOST_TABLE_FULL);
 		return 0;
 	}
-	failed(typed, sqe, req, ctx, opcode, w);
+	if (is_write(opcode))
+		failed(typed, sqe, req, ctx, opcode, w);
+	else if (cfg.others)
+		op_failed(typed, sqe, req, ctx, opcode, w);
 	work_put(w);
 	return 0;
 }
 
 static __noinline void punted_pending(u64 req, struct file *file)
 {
-	struct rw_write *rec = bpf_map_lookup_elem(&pending, &req);
+	struct rw_request *held = bpf_map_lookup_elem(&pending, &req);
+	struct rw_write *rec;
 	struct work *w;
 
-	if (!rec)
+	if (!held)
 		return;
+	rec = &held->w;
 	rec->flags |= RW_F_PUNTED;
+	if (cfg.life)
+		held->punted_ns = bpf_ktime_get_ns();
+	if (!is_write(rec->opcode))
+		return;
 	w = work_get(false);
 	if (!w)
 		return;
@@ -221,7 +265,7 @@ static __always_inline int on_punted(const bool typed, struct io_kiocb *req)
 	u8 opcode = RD(typed, req, opcode);
 	struct slot *slot;
 
-	if (!is_write(opcode))
+	if (!is_watched(opcode))
 		return 0;
 	slot = slot_of(req);
 	if (slot && slot->req == (u64)req)
@@ -229,6 +273,28 @@ static __always_inline int on_punted(const bool typed, struct io_kiocb *req)
 	else if (pending_count)
 		punted_pending((u64)req, RD(typed, req, file));
 	return 0;
+}
+
+static __always_inline int on_armed(struct io_kiocb *req)
+{
+	struct rw_request *held;
+	u64 key = (u64)req;
+
+	if (!pending_count)
+		return 0;
+	held = bpf_map_lookup_elem(&pending, &key);
+	if (!held)
+		return 0;
+	held->armed_ns = bpf_ktime_get_ns();
+	held->arms++;
+	return 0;
+}
+
+/* Its file was not ready, and it waits for that. */
+SEC("raw_tp/io_uring_poll_arm")
+int BPF_PROG(poll_arm, struct io_kiocb *req)
+{
+	return WHOLE(on_armed(req));
 }
 
 SEC(HOT("io_uring_submit_req"))
@@ -319,6 +385,12 @@ SEC("raw_tp/io_uring_queue_async_work")
 int BPF_PROG(queue_async_work_5_18, void *ring, struct io_kiocb *req)
 {
 	return on_punted(false, req);
+}
+
+SEC("raw_tp/io_uring_poll_arm")
+int BPF_PROG(poll_arm_5_18, void *ring, struct io_kiocb *req)
+{
+	return on_armed(req);
 }
 
 #endif

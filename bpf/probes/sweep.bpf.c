@@ -40,7 +40,7 @@ static __always_inline bool in_list(struct io_wq_work_node *first, struct io_kio
 }
 
 /* Whether a request whose memory is still its own has ended, with no CQE to come. */
-static __noinline bool has_ended(struct io_kiocb *req)
+static __noinline bool has_ended(struct io_kiocb *req, u8 opcode)
 {
 	struct io_ring_ctx___6_9 *old = (void *)BPF_CORE_READ(req, ctx);
 	struct io_ring_ctx *ctx = BPF_CORE_READ(req, ctx);
@@ -49,7 +49,7 @@ static __noinline bool has_ended(struct io_kiocb *req)
 	if (!(flags & cfg.req_cqe_skip))
 		return false;
 	/* From 6.10 on a write holds async data from its preparation to its end. */
-	if (bpf_core_field_exists(struct io_async_rw, iter))
+	if (is_write(opcode) && bpf_core_field_exists(struct io_async_rw, iter))
 		return !(flags & cfg.req_async_data);
 	if (in_list(BPF_CORE_READ(ctx, submit_state.free_list.next), req))
 		return true;
@@ -69,11 +69,11 @@ static __always_inline bool late_file(struct work *w, struct io_kiocb *req, bool
 	return !file || take_file(false, w, file);
 }
 
-static __noinline void end_pending(u64 key, const struct rw_write *held, bool stopping)
+static __noinline void end_pending(u64 key, const struct rw_request *held, bool stopping)
 {
 	struct io_kiocb *req = (void *)key;
-	bool alive = still(req, held);
-	bool ended = held->flags & RW_F_CQE_SKIP && (!alive || has_ended(req));
+	bool alive = still(req, &held->w);
+	bool ended = held->w.flags & RW_F_CQE_SKIP && (!alive || has_ended(req, held->w.opcode));
 	struct io_rw *rw = (void *)req;
 	struct rw_write *rec;
 	struct work *w;
@@ -84,17 +84,17 @@ static __noinline void end_pending(u64 key, const struct rw_write *held, bool st
 	if (!w)
 		return;
 	rec = &w->rec;
-	*rec = *held;
+	w->request = *held;
 	if (!pending_take(key))
 		goto out;
-	if (!(rec->flags & RW_F_FILE) && alive && !late_file(w, req, ended)) {
+	if (!(rec->flags & RW_F_FILE) && alive && is_write(rec->opcode) && !late_file(w, req, ended)) {
 		count(RW_LOST_RING_FULL);
 		goto out;
 	}
-	if (ended && alive) {
+	if (ended && alive && is_write(rec->opcode)) {
 		rec->ki_pos = BPF_CORE_READ(rw, kiocb.ki_pos);
 		/* Unless a new request has taken the memory meanwhile. */
-		if (still(req, rec) && has_ended(req))
+		if (still(req, rec) && has_ended(req, rec->opcode))
 			rec->flags |= RW_F_KI_POS;
 	}
 	emit_untold(w, ended ? RW_END_SKIPPED : RW_END_IN_FLIGHT);
@@ -102,9 +102,9 @@ out:
 	work_put(w);
 }
 
-static long sweep_pending(void *map, const u64 *key, const struct rw_write *rec, bool *stopping)
+static long sweep_pending(void *map, const u64 *key, const struct rw_request *held, bool *stopping)
 {
-	end_pending(*key, rec, *stopping);
+	end_pending(*key, held, *stopping);
 	return 0;
 }
 

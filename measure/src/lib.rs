@@ -2,6 +2,7 @@
 
 use std::sync::mpsc;
 
+use ringwatch::enrich::Enricher;
 use ringwatch::output::{Sink, Target};
 use ringwatch::pipeline::{Message, Pipeline, Select, Signals, Summary};
 use ringwatch::record::sample;
@@ -26,5 +27,5 @@ pub fn feed(format: &str, writes: u64) -> Result<Summary, String> {
         left -= part;
     }
     drop(sender);
-    Ok(Pipeline::new(vec![sink], Select::default(), Signals::default()).run(&messages, &spare))
+    Ok(Pipeline::new(Enricher::default(), vec![sink], Select::default(), Signals::default()).run(&messages, &spare))
 }

@@ -10,8 +10,9 @@ use super::{Exit, Failure, print, sources};
 use crate::kernel::driver::{self, Options, Storage, Verified};
 use crate::kernel::facts::{Facts, Sources};
 use crate::kernel::health::{Capability, ProbeHealth, Verdict};
-use crate::kernel::plan::{Plan, PlanKind, plan};
+use crate::kernel::plan::{Plan, PlanKind, Wanted, plan};
 use crate::kernel::probe::Probe;
+use crate::selection::Selection;
 
 /// Tell what this kernel offers, which probe plan would run and why, and what is missing.
 ///
@@ -71,7 +72,11 @@ fn report(facts: Facts, sources: &Sources, forced: Option<PlanKind>) -> Report {
     };
     plan.follow_tree();
     let mut storage = Storage::default();
-    let options = Options { buffer_size: BUFFER, btf: sources.btf.clone(), statistics: true, ..Options::default() };
+    // Everything that the plan can tell of, so that every program is seen by the verifier.
+    let all = Selection::all().wanted(true);
+    let wanted = if plan.clone().limit_to(&all).is_ok() { all } else { Wanted::default() };
+    let options =
+        Options { buffer_size: BUFFER, btf: sources.btf.clone(), wanted, statistics: true, ..Options::default() };
     match driver::start(&mut storage, &plan, &options) {
         Err(error) => report.problem = Some(error.to_string()),
         Ok(session) => {

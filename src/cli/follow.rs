@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use anyhow::anyhow;
 use clap::Args;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::{Exit, Failure, sources};
 use crate::kernel::driver::{self, FILTER_MAX, Options};
 use crate::kernel::facts::Facts;
-use crate::kernel::plan::{Plan, PlanKind, plan};
+use crate::kernel::plan::{Plan, PlanKind, Wanted, plan};
 use crate::loss::Losses;
 use crate::tracer::{self, Followed, Limits};
 
@@ -67,7 +68,7 @@ impl Follow {
     }
 
     /// The probes.
-    pub(super) fn plan(&self) -> Result<Plan, Failure> {
+    pub(super) fn plan(&self, wanted: &Wanted) -> Result<Plan, Failure> {
         for (what, n) in [("--pid", self.pid.len()), ("--comm", self.comm.len()), ("--uid", self.uid.len())] {
             if n > FILTER_MAX {
                 return Err(Failure::Usage(format!("{what} can be given {FILTER_MAX} times at most, not {n} times")));
@@ -78,6 +79,7 @@ impl Follow {
         if self.raw_reads {
             plan = plan.raw("asked for");
         }
+        plan.limit_to(wanted).map_err(|why| anyhow!("the plan {} cannot tell of these events: {why}", plan.kind))?;
         if !self.command.is_empty() {
             plan.follow_tree();
         }
@@ -85,7 +87,7 @@ impl Follow {
     }
 
     /// What the kernel side is told, and what ends it.
-    pub(super) fn split(self) -> (Options, Limits) {
+    pub(super) fn split(self, wanted: Wanted) -> (Options, Limits) {
         let options = Options {
             buffer_size: self.buffer_size.unwrap_or_else(driver::default_buffer_size),
             pids: self.pid,
@@ -93,6 +95,7 @@ impl Follow {
             comms: self.comm,
             tree: !self.command.is_empty(),
             btf: self.btf,
+            wanted,
             ..Options::default()
         };
         (options, Limits { duration: self.duration, command: self.command })

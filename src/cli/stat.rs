@@ -53,8 +53,9 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         return Ok(Exit::Success);
     }
     let paths = arguments.follow.globs()?;
-    let plan = arguments.follow.plan()?;
-    let (mut options, limits) = arguments.follow.split();
+    let wanted = crate::kernel::plan::Wanted::default();
+    let plan = arguments.follow.plan(&wanted)?;
+    let (mut options, limits) = arguments.follow.split(wanted);
     options.rows = Some(arguments.rows);
     let style = Style::detect(std::io::stdout().is_terminal());
     let layout = (!arguments.json).then_some(Layout { width: style.width, top: arguments.top });

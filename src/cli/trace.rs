@@ -5,19 +5,31 @@ use clap::Args;
 
 use super::follow::{Follow, exit, started, summarize};
 use super::{Exit, Failure};
+use crate::enrich::Enricher;
+use crate::kernel::facts;
 use crate::output::{Sink, Target};
 use crate::pipeline::Select;
+use crate::selection::{Selection, Term};
 use crate::tracer::{self, Config};
 
-/// Tell of each write as its outcome becomes known.
+/// Tell of each write, and of whatever else is asked for, as its outcome becomes known.
 ///
 /// Data goes to standard output, everything else to standard error. With a command behind `--`, only that command
 /// and the processes that it starts are followed, and its exit status is ringwatch's.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  ringwatch trace -- fio --ioengine=io_uring --name=j --rw=write --size=1M\n  ringwatch trace -o json:/tmp/writes.json -o table --path '/etc/*'\n  ringwatch trace -p 4711 --duration 10s"
+    after_help = "Examples:\n  ringwatch trace -- fio --ioengine=io_uring --name=j --rw=write --size=1M\n  ringwatch trace -o json:/tmp/writes.json -o table --path '/etc/*'\n  ringwatch trace -p 4711 --duration 10s\n  ringwatch trace -e io_uring,-io_issue_sqe -o json"
 )]
 pub(super) struct Arguments {
+    /// Events, sets and patterns (`ringwatch events` lists them), by comma or several times; -NAME leaves one out.
+    /// Without this: io_write.
+    #[arg(short, long, value_name = "EVENTS", value_delimiter = ',', allow_hyphen_values = true)]
+    event: Vec<Term>,
+
+    /// Tell each request's steps as well: submitted or refused, waiting for its file, handed to io-wq, completed.
+    #[arg(long)]
+    requests: bool,
+
     /// Format, and file: table, json, table:PATH, json:PATH. Several at once are possible.
     #[arg(short, long, value_name = "FORMAT[:PATH]", default_value = "table")]
     output: Vec<Target>,
@@ -35,10 +47,18 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     if arguments.output.iter().filter(|t| t.path.is_none()).count() > 1 {
         return Err(Failure::Usage("only one --output can go to standard output: give the others a path".to_owned()));
     }
-    let plan = arguments.follow.plan()?;
+    let selection = Selection::new(&arguments.event).map_err(Failure::Usage)?;
+    let wanted = selection.wanted(arguments.requests);
+    if arguments.requests && !wanted.requests() {
+        return Err(Failure::Usage("--requests needs events of requests: add some by --event".to_owned()));
+    }
+    let plan = arguments.follow.plan(&wanted)?;
+    let btf = arguments.follow.btf.as_deref();
+    let flags = if wanted.wide { facts::request_flag_names(btf) } else { vec![] };
+    let enricher = Enricher::new(selection, arguments.requests, flags);
     let sinks = arguments.output.iter().map(open).collect::<anyhow::Result<_>>()?;
-    let (options, limits) = arguments.follow.split();
-    let outcome = match started(tracer::run(Config { plan, options, select, sinks, limits }))? {
+    let (options, limits) = arguments.follow.split(wanted);
+    let outcome = match started(tracer::run(Config { plan, options, enricher, select, sinks, limits }))? {
         Ok(outcome) => outcome,
         Err(exit) => return Ok(exit),
     };
@@ -69,6 +89,12 @@ mod tests {
     struct Trace {
         #[command(flatten)]
         arguments: Arguments,
+    }
+
+    #[test]
+    fn events_by_comma_and_left_out() {
+        let trace = Trace::try_parse_from(["trace", "-e", "io_uring,-io_fsync", "-e", "-io_tee"]);
+        assert_eq!(trace.map(|t| t.arguments.event.len()).ok(), Some(3));
     }
 
     #[test]

@@ -48,6 +48,11 @@ impl<V> Memory<V> {
         self.young.get(&id).or_else(|| self.old.get(&id))
     }
 
+    /// Forgets the value of `id`, and gives it.
+    pub fn remove(&mut self, id: u64) -> Option<V> {
+        self.young.remove(&id).or_else(|| self.old.remove(&id))
+    }
+
     /// Ids of the younger generation.
     #[must_use]
     pub fn len(&self) -> usize {

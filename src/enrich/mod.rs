@@ -3,51 +3,92 @@
 mod clock;
 mod file;
 mod memory;
+mod name;
 mod process;
+mod request;
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
 pub use clock::Clock;
 pub use memory::Memory;
 pub(crate) use process::join;
 
+use self::name::Held;
+use crate::event::ops::Step;
 use crate::event::{
     Completion, Data, Event, Executor, IoWrite, Opcode, Outcome, Pointer, Process, Rendered, Submitter, Text,
 };
 use crate::record::{self, End, Record, Write, flag};
+use crate::selection::{Kind, Selection};
 
 /// Ids that are kept before all strings are asked for anew.
 const REMEMBER: usize = 32_768;
 
-/// Joins writes with the paths and threads that were sent before them.
+/// Strings of requests in flight that are kept: as many as the kernel side follows.
+const REQUESTS: usize = 65_536;
+
+/// Joins requests with the paths, names and threads that were sent before them.
 #[derive(Debug)]
 pub struct Enricher {
     paths: Memory<Arc<Rendered<Text>>>,
     tasks: Memory<Arc<Rendered<Process>>>,
+    names: Memory<Held>,
     clock: Clock,
+    selection: Selection,
+    /// Tell each request's steps.
+    life: bool,
+    /// REQ_F_* of the running kernel: bit and name.
+    request_flags: Vec<(u32, String)>,
+    /// Makes ids of rings out of their addresses.
+    key: u64,
 }
 
 impl Default for Enricher {
     fn default() -> Self {
-        Self { paths: Memory::default(), tasks: Memory::default(), clock: Clock::now() }
+        Self::new(Selection::default(), false, vec![])
     }
 }
 
 impl Enricher {
-    /// Takes a record; a write becomes an event.
-    pub fn take(&mut self, record: &Record<'_>) -> Option<Event> {
+    /// Tells these events; `life`: with the steps of each request.
+    #[must_use]
+    pub fn new(selection: Selection, life: bool, request_flags: Vec<(u32, String)>) -> Self {
+        Self {
+            paths: Memory::default(),
+            tasks: Memory::default(),
+            names: Memory::default(),
+            clock: Clock::now(),
+            selection,
+            life,
+            request_flags,
+            key: RandomState::new().hash_one(std::process::id()),
+        }
+    }
+
+    /// Takes a record, and gives the events that it makes.
+    pub fn take(&mut self, record: &Record<'_>, emit: &mut impl FnMut(&Event)) {
         match record {
             Record::Path(path) => {
                 self.paths.insert(path.id, Arc::new(Rendered::new(file::text(path))));
-                None
             }
             Record::Task(task) => {
                 let executable = self.paths.get(task.exe_path_id).map(|p| p.text.clone());
                 let process = process::process(task, executable, &self.clock);
                 self.tasks.insert(task.task_id, Arc::new(Rendered::new(process)));
-                None
             }
-            Record::Write(write) => Some(self.write(write)),
+            Record::Names(names) => {
+                // More than can be in flight: those whose end was lost.
+                if self.names.len() >= REQUESTS {
+                    self.names.age();
+                }
+                let held = Held::new(names, |id| self.paths.get(id).cloned());
+                self.names.insert(names.id, held);
+            }
+            Record::Write(write) => emit(&self.write(write, None)),
+            Record::Request(request) => self.request(request, emit),
+            Record::Created(created) if self.selection.has(Kind::IoUringCreate) => emit(&self.created(created)),
+            Record::Created(_) => {}
         }
     }
 
@@ -87,7 +128,17 @@ impl Enricher {
         &self.clock
     }
 
-    fn write(&self, w: &Write) -> Event {
+    /// The same for each ring in one run.
+    fn ring_id(&self, ctx: u64) -> u64 {
+        let h = (self.key ^ ctx).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        h ^ (h >> 32)
+    }
+
+    fn submitter_tid(&self, w: &Write) -> u32 {
+        if w.tid != 0 { w.tid } else { self.tasks.get(w.task_id).map_or(0, |p| p.host_tid) }
+    }
+
+    fn write(&self, w: &Write, life: Option<Vec<Step>>) -> Event {
         let path = if w.has(flag::FILE) { self.paths.get(w.path_id).cloned() } else { None };
         let result = match w.end {
             End::Cqe | End::Overflow | End::Skipped | End::Link => Some(w.result),
@@ -98,7 +149,6 @@ impl Enricher {
         let opcode = Opcode::from_number(w.opcode).unwrap_or(Opcode::Write);
         let vectored = matches!(opcode, Opcode::Writev | Opcode::WritevFixed);
         let process = self.tasks.get(w.task_id).cloned();
-        let tid = if w.tid != 0 { w.tid } else { process.as_ref().map_or(0, |p| p.host_tid) };
         let data = IoWrite {
             path_bytes: path.as_ref().and_then(|p| p.bytes.clone()),
             path_truncated: path.as_ref().is_some_and(|p| p.truncated),
@@ -108,36 +158,53 @@ impl Enricher {
             buf: Pointer(w.buf),
             len: w.len,
             iov_count: vectored.then_some(w.iov_count),
-            worker_host_tid: tid,
+            worker_host_tid: self.submitter_tid(w),
             device: w.has(flag::FILE).then_some(w.dev),
             inode: w.has(flag::FILE).then_some(w.inode),
             opcode,
             result,
             error: result.filter(|&r| r < 0).map(|r| errno_name(r.saturating_neg())),
-            outcome: match result {
-                None => Outcome::Unknown,
-                Some(r) if r < 0 => Outcome::Failure,
-                Some(_) => Outcome::Success,
-            },
-            completion: match w.end {
-                End::Cqe => Completion::Cqe,
-                End::Overflow => Completion::Overflow,
-                End::Skipped => Completion::Skipped,
-                End::Link => Completion::Link,
-                End::Unseen => Completion::Unseen,
-                End::InFlight => Completion::InFlight,
-            },
-            latency_ns: w.has(flag::SUBMIT | flag::END_SEEN).then(|| w.end_ns.saturating_sub(w.submit_ns)),
-            submitter: if w.has(flag::SQPOLL) { Submitter::Sqpoll } else { Submitter::Thread },
+            outcome: outcome(result),
+            completion: completion(w),
+            latency_ns: latency(w),
+            submitter: submitter(w),
             executor,
             executor_host_tid: (executor.is_some() && w.has(flag::EXEC_TID)).then_some(w.exec_tid),
             user_data: w.user_data,
             fd: submitted.then_some(w.fd),
             fixed_file: w.has(flag::FIXED_FILE),
             rw_flags: w.rw_flags,
+            life,
         };
         Event { timestamp: self.clock.from_monotonic(w.end_ns), data: Data::IoWrite(data), process }
     }
+}
+
+fn outcome(result: Option<i32>) -> Outcome {
+    match result {
+        None => Outcome::Unknown,
+        Some(r) if r < 0 => Outcome::Failure,
+        Some(_) => Outcome::Success,
+    }
+}
+
+fn completion(w: &Write) -> Completion {
+    match w.end {
+        End::Cqe => Completion::Cqe,
+        End::Overflow => Completion::Overflow,
+        End::Skipped => Completion::Skipped,
+        End::Link => Completion::Link,
+        End::Unseen => Completion::Unseen,
+        End::InFlight => Completion::InFlight,
+    }
+}
+
+fn latency(w: &Write) -> Option<u64> {
+    w.has(flag::SUBMIT | flag::END_SEEN).then(|| w.end_ns.saturating_sub(w.submit_ns))
+}
+
+fn submitter(w: &Write) -> Submitter {
+    if w.has(flag::SQPOLL) { Submitter::Sqpoll } else { Submitter::Thread }
 }
 
 fn executor(w: &Write) -> Option<Executor> {

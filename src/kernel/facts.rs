@@ -22,11 +22,12 @@ const CAP_PERFMON: u32 = 38;
 const CAP_BPF: u32 = 39;
 
 /// The tracepoints that some plan uses.
-const TRACEPOINTS: [&str; 8] = [
+const TRACEPOINTS: [&str; 9] = [
     "io_uring_submit_req",
     "io_uring_submit_sqe",
     "io_uring_req_failed",
     "io_uring_queue_async_work",
+    "io_uring_poll_arm",
     "io_uring_complete",
     "io_uring_cqe_overflow",
     "io_uring_fail_link",
@@ -214,6 +215,32 @@ pub fn check_btf(file: &Path) -> Result<(), String> {
         Some(_) => Ok(()),
         None => Err("it does not describe task_struct".to_owned()),
     }
+}
+
+/// The members of an enum whose first one has a name that begins so.
+fn members(btf: &Path, first: &str) -> Vec<(String, u32)> {
+    let Ok(btf) = Btf::from_path(btf) else { return vec![] };
+    let named = |list: &Enum<'_>| -> Vec<(String, u32)> {
+        let pair = |m: types::EnumMember<'_>| Some((m.name?.to_str()?.to_owned(), u32::try_from(m.value).ok()?));
+        list.iter().filter_map(pair).collect()
+    };
+    let begins = |list: &Vec<(String, u32)>| list.first().is_some_and(|(name, _)| name.starts_with(first));
+    btf.type_by_kind::<Enum<'_>>().map(|list| named(&list)).find(begins).unwrap_or_default()
+}
+
+/// The request flags of a kernel: bit and name.
+#[must_use]
+pub fn request_flag_names(btf: Option<&Path>) -> Vec<(u32, String)> {
+    let bits = members(btf.unwrap_or(Path::new(KERNEL_BTF)), "REQ_F_");
+    bits.into_iter().filter_map(|(name, bit)| Some((bit, name.strip_suffix("_BIT")?.to_owned()))).collect()
+}
+
+/// The opcodes of a kernel: name without IORING_OP_, and number.
+#[must_use]
+pub fn opcodes(btf: Option<&Path>) -> Vec<(String, u32)> {
+    let all = members(btf.unwrap_or(Path::new(KERNEL_BTF)), "IORING_OP_");
+    let name = |(name, number): (String, u32)| Some((name.strip_prefix("IORING_OP_")?.to_owned(), number));
+    all.into_iter().filter_map(name).filter(|(name, _)| name != "LAST").collect()
 }
 
 impl BtfFacts {

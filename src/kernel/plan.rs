@@ -66,6 +66,41 @@ pub struct Plan {
     pub why: String,
 }
 
+/// What the kernel side is to watch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    /// Writes.
+    pub writes: bool,
+    /// Other opcodes, a bit each.
+    pub opcodes: [u64; 4],
+    /// Of writes, too, what only the long record holds.
+    pub wide: bool,
+    /// When each request was handed on.
+    pub life: bool,
+    /// New rings.
+    pub created: bool,
+}
+
+impl Default for Wanted {
+    fn default() -> Self {
+        Self { writes: true, opcodes: [0; 4], wide: false, life: false, created: false }
+    }
+}
+
+impl Wanted {
+    /// Whether other opcodes than those of writes are watched.
+    #[must_use]
+    pub fn others(&self) -> bool {
+        self.opcodes != [0; 4]
+    }
+
+    /// Whether any request is watched.
+    #[must_use]
+    pub fn requests(&self) -> bool {
+        self.writes || self.others()
+    }
+}
+
 /// What the programs are told of the running kernel. Masks of `REQ_F_*`; 0 where the kernel has no such flag.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KernelFlags {
@@ -272,6 +307,7 @@ impl Look<'_> {
             found.add(Probe::IoUringCqeOverflow, Twin::Raw, self.argument("io_uring_cqe_overflow", 0) == "void*");
         }
         found.add(Probe::IoUringQueueAsyncWork, hot, self.argument("io_uring_queue_async_work", 0) == link);
+        found.add(Probe::IoUringPollArm, cold, self.argument("io_uring_poll_arm", 0) == link);
         found.add(Probe::IoUringReqFailed, hot, self.argument("io_uring_req_failed", 0) == "io_uring_sqe*");
         // Completion before submission: a request that is seen only at its end is told as such, never lost.
         found.probes.push(Choice { probe: Probe::IoUringComplete, twin: if typed { Twin::Typed } else { Twin::Raw } });
@@ -441,6 +477,29 @@ impl Plan {
             return None;
         }
         Some(plan)
+    }
+
+    /// Leaves out the probes that nothing of what is wanted needs.
+    ///
+    /// # Errors
+    /// The plan cannot tell of it.
+    pub fn limit_to(&mut self, wanted: &Wanted) -> Result<(), String> {
+        if self.object == Object::Early && (wanted.others() || wanted.wide) {
+            return Err("before 5.18 io_uring_complete does not name the request, so that only io_write and io_uring_create are told".to_owned());
+        }
+        let needed = |probe: Probe| match probe {
+            Probe::IoUringCreate | Probe::IoUringSetup => true,
+            Probe::IoWrite | Probe::IoWriteReturn | Probe::KiocbDone => wanted.writes,
+            Probe::IoUringPollArm => wanted.life,
+            Probe::SchedProcessFork | Probe::SchedProcessExit => true,
+            _ => wanted.requests(),
+        };
+        self.probes.retain(|choice| needed(choice.probe));
+        self.missing.retain(|(probe, _)| needed(*probe));
+        if self.probes.is_empty() {
+            return Err("the kernel has no probe that tells of it".to_owned());
+        }
+        Ok(())
     }
 
     /// Adds the probes that follow a process tree.

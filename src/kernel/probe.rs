@@ -14,6 +14,8 @@ pub enum Probe {
     IoUringReqFailed,
     /// A request was handed to io-wq.
     IoUringQueueAsyncWork,
+    /// A request waits for its file to be ready.
+    IoUringPollArm,
     /// A CQE was posted.
     IoUringComplete,
     /// A CQE found the CQ ring full.
@@ -59,11 +61,12 @@ impl Probe {
     ];
 
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::IoUringSubmitReq,
         Self::IoUringSubmitSqe,
         Self::IoUringReqFailed,
         Self::IoUringQueueAsyncWork,
+        Self::IoUringPollArm,
         Self::IoUringComplete,
         Self::IoUringCqeOverflow,
         Self::IoUringFailLink,
@@ -90,6 +93,7 @@ impl Probe {
             Self::IoUringSubmitSqe => "io_uring_submit_sqe",
             Self::IoUringReqFailed => "io_uring_req_failed",
             Self::IoUringQueueAsyncWork => "io_uring_queue_async_work",
+            Self::IoUringPollArm => "io_uring_poll_arm",
             Self::IoUringComplete => "io_uring_complete",
             Self::IoUringCqeOverflow => "io_uring_cqe_overflow",
             Self::IoUringFailLink => "io_uring_fail_link",
@@ -144,6 +148,7 @@ impl Probe {
             Self::IoUringQueueAsyncWork => {
                 Some("writes done by io-wq but completed elsewhere name the submitter as executor")
             }
+            Self::IoUringPollArm => Some("--requests does not tell that a request waited for its file"),
             Self::IoUringCqeOverflow => Some("writes whose CQE overflowed are told late, with unknown result"),
             Self::IoUringFailLink => Some("links cancelled without a CQE are told as successful"),
             Self::IoUringCreate | Self::IoUringSetup => Some("creators of SQPOLL rings are taken from the poll thread"),

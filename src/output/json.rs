@@ -17,8 +17,8 @@ pub struct Json {
 impl Encode for Json {
     fn encode(&mut self, event: &Event, out: &mut Vec<u8>) {
         match &event.data {
-            Data::IoWrite(write) => self.write(event, write, out),
-            Data::EventsLost(_) => {
+            Data::IoWrite(write) if write.life.is_none() => self.write(event, write, out),
+            _ => {
                 let start = out.len();
                 // Writing to memory cannot fail; should a value ever refuse, no half line may stay.
                 if serde_json::to_writer(&mut *out, event).is_err() {
@@ -224,7 +224,7 @@ mod tests {
                 path: path.map(|p| Arc::new(Rendered::new(p))),
                 deleted, pos, buf: Pointer(buf), len, iov_count, worker_host_tid: tid, device, inode, opcode, result,
                 error, outcome, completion, latency_ns, submitter, executor, executor_host_tid, user_data, fd,
-                fixed_file, rw_flags,
+                fixed_file, rw_flags, life: None,
             }
         }
     }

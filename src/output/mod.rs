@@ -122,7 +122,7 @@ impl Sink {
     pub fn put(&mut self, event: &Event) -> Result<(), Trouble> {
         self.tell();
         self.encode.encode(event, self.lines.buffer());
-        if self.lines.added(matches!(event.data, Data::IoWrite(_))) {
+        if self.lines.added(!matches!(event.data, Data::EventsLost(_))) {
             let outcome = self.lines.spill();
             self.settle(outcome)
         } else {

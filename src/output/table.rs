@@ -1,11 +1,13 @@
 //! Columns for people, as wide as the terminal.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::io::IsTerminal as _;
 
 use super::Encode;
 use super::text::{bytes, fit, nanoseconds, visible, width};
-use crate::event::{Completion, Data, Event, Executor, IoWrite, Outcome, Submitter};
+use crate::event::ops::{Named, OldNew, Request, Step};
+use crate::event::{Completion, Data, Event, Executor, Outcome, Submitter, Text};
 
 /// How a table looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,20 +45,174 @@ struct Column {
     left: bool,
     /// Lower ones are left out first when the terminal is narrow.
     rank: u8,
-    cell: fn(&Event, &IoWrite) -> String,
+    cell: fn(&Event, &Row<'_>) -> String,
 }
 
 const COLUMNS: [Column; 9] = [
     Column { title: "TIME", width: 12, left: true, rank: 3, cell: |e, _| time_of_day(e) },
-    Column { title: "TID", width: 8, left: false, rank: 9, cell: |_, w| tid(w) },
+    Column { title: "TID", width: 8, left: false, rank: 9, cell: |_, r| tid(r) },
     Column { title: "COMM", width: 15, left: true, rank: 8, cell: |e, _| name(e) },
-    Column { title: "OP", width: 12, left: true, rank: 1, cell: |_, w| w.opcode.name().to_owned() },
-    Column { title: "LEN", width: 5, left: false, rank: 2, cell: |_, w| bytes(w.len.into()) },
-    Column { title: "RESULT", width: 9, left: false, rank: 7, cell: |_, w| result(w) },
-    Column { title: "POS", width: 12, left: false, rank: 5, cell: |_, w| known(w.pos) },
-    Column { title: "LAT", width: 6, left: false, rank: 6, cell: |_, w| known(w.latency_ns.map(nanoseconds)) },
-    Column { title: "BY", width: 6, left: true, rank: 4, cell: |_, w| executor(w).to_owned() },
+    Column { title: "OP", width: 12, left: true, rank: 1, cell: |_, r| fit(&r.op, 12) },
+    Column { title: "LEN", width: 5, left: false, rank: 2, cell: |_, r| r.len.map_or_else(|| "-".to_owned(), bytes) },
+    Column { title: "RESULT", width: 9, left: false, rank: 7, cell: |_, r| result(r) },
+    Column { title: "POS", width: 12, left: false, rank: 5, cell: |_, r| known(r.pos) },
+    Column { title: "LAT", width: 6, left: false, rank: 6, cell: |_, r| known(r.latency_ns.map(nanoseconds)) },
+    Column { title: "BY", width: 6, left: true, rank: 4, cell: |_, r| executor(r).to_owned() },
 ];
+
+/// What the columns show of an event.
+struct Row<'a> {
+    op: Cow<'a, str>,
+    tid: u32,
+    submitter: Submitter,
+    len: Option<u64>,
+    /// Shown as a number of bytes.
+    transfer: bool,
+    result: Option<i32>,
+    error: Option<&'static str>,
+    outcome: Outcome,
+    completion: Completion,
+    pos: Option<i64>,
+    latency_ns: Option<u64>,
+    executor: Option<Executor>,
+    life: Option<&'a [Step]>,
+    what: String,
+}
+
+/// `None`: it is a gap in the stream.
+fn row(data: &Data) -> Option<Row<'_>> {
+    match data {
+        Data::EventsLost(_) => None,
+        Data::IoWrite(w) => Some(Row {
+            op: w.opcode.name().into(),
+            tid: w.worker_host_tid,
+            submitter: w.submitter,
+            len: Some(w.len.into()),
+            transfer: true,
+            result: w.result,
+            error: w.error,
+            outcome: w.outcome,
+            completion: w.completion,
+            pos: w.pos,
+            latency_ns: w.latency_ns,
+            executor: w.executor,
+            life: w.life.as_deref(),
+            what: what(data),
+        }),
+        Data::IoUringCreate(c) => Some(Row {
+            op: "create".into(),
+            tid: c.worker_host_tid,
+            submitter: Submitter::Thread,
+            len: None,
+            transfer: false,
+            result: Some(c.fd),
+            error: None,
+            outcome: Outcome::Success,
+            completion: Completion::Cqe,
+            pos: None,
+            latency_ns: None,
+            executor: None,
+            life: None,
+            what: what(data),
+        }),
+        _ => {
+            let request = data.request()?;
+            Some(Row {
+                op: op(data, request),
+                tid: request.worker_host_tid,
+                submitter: request.submitter,
+                len: length(data),
+                transfer: matches!(data, Data::IoSplice(_) | Data::IoTee(_)),
+                result: request.result,
+                error: request.error,
+                outcome: request.outcome,
+                completion: request.completion,
+                pos: offset(data),
+                latency_ns: request.latency_ns,
+                executor: request.executor,
+                life: request.life.as_deref(),
+                what: what(data),
+            })
+        }
+    }
+}
+
+/// The opcode; of what is told of every request it is marked, since another event may tell of it as well.
+fn op<'a>(data: &Data, request: &Request) -> Cow<'a, str> {
+    let name = request.opcode.map_or_else(|| format!("opcode {}", request.opcode_number).into(), Cow::from);
+    if matches!(data, Data::IoIssueSqe(_)) { format!("sqe {name}").into() } else { name }
+}
+
+fn length(data: &Data) -> Option<u64> {
+    match data {
+        Data::IoFallocate(e) => u64::try_from(e.len).ok(),
+        Data::IoFtruncate(e) => u64::try_from(e.len).ok(),
+        Data::IoSplice(e) | Data::IoTee(e) => Some(e.len),
+        Data::IoSetxattr(e) => Some(e.size),
+        _ => None,
+    }
+}
+
+fn offset(data: &Data) -> Option<i64> {
+    match data {
+        Data::IoFallocate(e) => e.pos,
+        Data::IoFsync(e) => e.pos,
+        Data::IoSplice(e) | Data::IoTee(e) => e.pos,
+        _ => None,
+    }
+}
+
+/// What stands under PATH: paths, and what an operation says beside.
+fn what(data: &Data) -> String {
+    let shown = |text: Option<&Text>| text.map_or_else(|| "-".to_owned(), |t| visible(&t.text));
+    let [first, second] = data.paths();
+    let path = shown(first);
+    let deleted = |deleted| if deleted { " (deleted)" } else { "" };
+    let both = |names: &OldNew| {
+        let old = first.or(names.old_path_given.as_ref());
+        format!("{} -> {}", shown(old), shown(second.or(names.new_path_given.as_ref())))
+    };
+    let given = |name: &Named| shown(first.or(name.path_given.as_ref()));
+    match data {
+        Data::EventsLost(_) => String::new(),
+        Data::IoWrite(w) => path + deleted(w.deleted),
+        Data::IoUringCreate(c) => {
+            let flags = if c.flag_names.is_empty() { String::new() } else { format!(" {}", c.flag_names.join("|")) };
+            format!("ring of {} and {} entries{flags}", c.sq_entries, c.cq_entries)
+        }
+        Data::IoIssueSqe(e) => path + deleted(e.file.deleted),
+        Data::IoOpenat(e) => {
+            let made = if e.created == Some(true) { " (created)" } else { "" };
+            let emptied = if e.truncated == Some(true) { " (truncated)" } else { "" };
+            format!("{} {}{made}{emptied}", given(&e.name), e.flag_names.join("|"))
+        }
+        Data::IoFallocate(e) => format!("{path}{} {}", deleted(e.file.deleted), e.mode_names.join("|")),
+        Data::IoFtruncate(e) => path + deleted(e.file.deleted),
+        Data::IoSplice(e) | Data::IoTee(e) => format!("{path}{} <- {}", deleted(e.file.deleted), shown(second)),
+        Data::IoRenameat(e) | Data::IoLinkat(e) => both(&e.names),
+        Data::IoUnlinkat(e) => given(&e.name) + if e.directory { " (directory)" } else { "" },
+        Data::IoMkdirat(e) => format!("{} {:04o}", given(&e.name), e.mode),
+        Data::IoSymlinkat(e) => format!("{} -> {}", given(&e.name), shown(e.target.as_ref())),
+        Data::IoSetxattr(e) => format!("{} {}", given(&e.path), shown(e.name.as_ref())),
+        Data::IoFsync(e) => path + deleted(e.file.deleted),
+        Data::IoUringCmd(e) => format!("{path} command {:#x}", e.command),
+    }
+    .trim_end()
+    .to_owned()
+}
+
+/// `submitted, punted after 3us, completed after 40us`
+fn story(steps: &[Step]) -> String {
+    let mut told = String::new();
+    for (i, step) in steps.iter().enumerate() {
+        let name = step.stage.name().replace('_', "-");
+        let times = step.times.map_or_else(String::new, |n| format!(" ({n} times)"));
+        let after = if i == 0 { String::new() } else { format!(" after {}", nanoseconds(step.after_ns)) };
+        let comma = if i == 0 { "" } else { ", " };
+        told += &format!("{comma}{name}{times}{after}");
+    }
+    told
+}
 
 fn known(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".to_owned(), |v| v.to_string())
@@ -67,24 +223,25 @@ fn name(event: &Event) -> String {
 }
 
 /// A star: whoever filled the SQPOLL ring, this thread created it.
-fn tid(w: &IoWrite) -> String {
-    match w.submitter {
-        Submitter::Thread => w.worker_host_tid.to_string(),
-        Submitter::Sqpoll => format!("{}*", w.worker_host_tid),
+fn tid(r: &Row<'_>) -> String {
+    match r.submitter {
+        Submitter::Thread => r.tid.to_string(),
+        Submitter::Sqpoll => format!("{}*", r.tid),
     }
 }
 
-fn result(w: &IoWrite) -> String {
-    match (w.error, w.result) {
+fn result(r: &Row<'_>) -> String {
+    match (r.error, r.result) {
         (Some(error), _) => error.to_owned(),
-        (None, Some(written)) => bytes(u64::try_from(written).unwrap_or(0)),
+        (None, Some(written)) if r.transfer => bytes(u64::try_from(written).unwrap_or(0)),
+        (None, Some(result)) => result.to_string(),
         (None, None) => "?".to_owned(),
     }
 }
 
-fn executor(w: &IoWrite) -> &'static str {
-    match w.executor {
-        _ if w.completion == Completion::InFlight => "open",
+fn executor(r: &Row<'_>) -> &'static str {
+    match r.executor {
+        _ if r.completion == Completion::InFlight => "open",
         Some(Executor::Submitter) => "inline",
         Some(Executor::IoWq) => "io-wq",
         Some(Executor::Sqpoll) => "sqpoll",
@@ -183,29 +340,27 @@ impl Table {
     }
 }
 
-fn path(w: &IoWrite) -> String {
-    let path = w.path.as_ref().map_or_else(|| "-".to_owned(), |p| visible(&p.text));
-    if w.deleted { path + " (deleted)" } else { path }
-}
-
 impl Encode for Table {
     fn encode(&mut self, event: &Event, out: &mut Vec<u8>) {
         if !self.started {
             self.started = true;
             self.line(BOLD, &self.row(|c| c.title.to_owned(), "PATH"), out);
         }
-        match &event.data {
-            Data::IoWrite(w) => {
-                let colour = match w.outcome {
-                    Outcome::Success => "",
-                    Outcome::Failure => RED,
-                    Outcome::Unknown => YELLOW,
-                };
-                self.line(colour, &self.row(|c| (c.cell)(event, w), &path(w)), out);
-            }
-            Data::EventsLost(lost) => {
-                let text = format!("{} events lost: {}", lost.count, lost.cause.explain());
-                self.line(YELLOW, &text, out);
+        if let Data::EventsLost(lost) = &event.data {
+            let text = format!("{} events lost: {}", lost.count, lost.cause.explain());
+            self.line(YELLOW, &text, out);
+        }
+        if let Some(row) = row(&event.data) {
+            let colour = match row.outcome {
+                Outcome::Success => "",
+                Outcome::Failure => RED,
+                Outcome::Unknown => YELLOW,
+            };
+            self.line(colour, &self.row(|c| (c.cell)(event, &row), &row.what), out);
+            if let Some(steps) = row.life {
+                let story = format!("  {}", story(steps));
+                let text = self.style.width.map_or_else(|| story.clone(), |columns| fit(&story, columns));
+                self.line("", &text, out);
             }
         }
     }

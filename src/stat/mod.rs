@@ -130,7 +130,7 @@ impl Consumer for Counter {
                 {
                     self.pollers.watch(task.tgid);
                 }
-                self.enricher.take(&record);
+                self.enricher.take(&record, &mut |_| {});
             }
             Err(_) => self.losses.add(EventsLost { count: 1, cause: LossCause::Malformed }),
         }

@@ -18,7 +18,7 @@ use self::queues::Queues;
 pub use self::reader::Reader;
 pub use self::sums::SumBytes;
 use super::health::{Capability, ProbeHealth, capabilities};
-use super::plan::{Choice, Object, Plan};
+use super::plan::{Choice, Object, Plan, Wanted};
 use super::probe::{Probe, Twin};
 
 /// Values of one kind that the kernel side can hold; `RW_FILTER_MAX`.
@@ -42,6 +42,8 @@ pub struct Options {
     pub tree: bool,
     /// The kernel's type information, where it is not the kernel's own.
     pub btf: Option<PathBuf>,
+    /// What is watched.
+    pub wanted: Wanted,
     /// Add writes to sums instead of sending them; the rows of the tables of files and of threads.
     pub rows: Option<u32>,
     /// Keep what the verifier says of each program.

@@ -65,6 +65,12 @@ macro_rules! object {
                 cfg.complete_first = plan.flags.complete_first.into();
                 cfg.submit_unseen = plan.flags.submit_unseen.into();
                 cfg.preemptible = plan.flags.preemptible.into();
+                cfg.writes = options.wanted.writes.into();
+                cfg.others = options.wanted.others().into();
+                cfg.opcodes = options.wanted.opcodes;
+                cfg.wide = options.wanted.wide.into();
+                cfg.life = options.wanted.life.into();
+                cfg.created = options.wanted.created.into();
                 cfg.queue_len = queue_length(options)?;
                 cfg.aggregate = options.rows.is_some().into();
                 cfg.tree = options.tree.into();
@@ -85,6 +91,7 @@ object!(typed, OpenTypedProgs, TypedProgs, {
     IoUringSubmitSqe Typed submit_sqe
     IoUringReqFailed Typed req_failed
     IoUringQueueAsyncWork Typed queue_async_work
+    IoUringPollArm Raw poll_arm
     IoUringComplete Typed complete
     IoUringCqeOverflow Raw cqe_overflow
     IoUringFailLink Raw fail_link
@@ -109,6 +116,8 @@ object!(raw, OpenRawProgs, RawProgs, {
     IoUringReqFailed Raw518 req_failed_5_18
     IoUringQueueAsyncWork Raw queue_async_work
     IoUringQueueAsyncWork Raw518 queue_async_work_5_18
+    IoUringPollArm Raw poll_arm
+    IoUringPollArm Raw518 poll_arm_5_18
     IoUringComplete Raw complete
     IoUringCqeOverflow Raw cqe_overflow
     IoUringFailLink Raw fail_link

@@ -85,8 +85,16 @@ impl Queues {
     }
 
     /// Takes the writes out, in the order of their ends as far as each queue has it, up to what `given` said; at most
-    /// `most` of each queue. Returns their number.
-    pub(super) fn take(&mut self, given: &[u64], most: usize, mut receive: impl FnMut(&[u8])) -> usize {
+    /// `most` of each queue. Returns their number. The records of `aside` are put in their places.
+    pub(super) fn take(
+        &mut self,
+        given: &[u64],
+        most: usize,
+        mut aside: Vec<Vec<u8>>,
+        mut receive: impl FnMut(&[u8]),
+    ) -> usize {
+        aside.sort_by_key(|record| time(record));
+        let mut aside = aside.iter().peekable();
         let most = u64::try_from(most).unwrap_or(u64::MAX);
         let mut open: Vec<Front> = (given.iter().enumerate())
             .map(|(cpu, &given)| {
@@ -103,6 +111,9 @@ impl Queues {
             let until = (0..open.len()).filter(|&i| i != first).map(|i| open[i].time).min().unwrap_or(u64::MAX);
             let front = &mut open[first];
             while front.next < front.end && front.time <= until {
+                while let Some(record) = aside.next_if(|record| time(record) <= front.time) {
+                    receive(record);
+                }
                 receive(self.write(front.cpu, front.next));
                 n += 1;
                 front.next += 1;
@@ -115,6 +126,7 @@ impl Queues {
                 self.free(done.cpu, done.end);
             }
         }
+        aside.for_each(|record| receive(record));
         n
     }
 }
@@ -160,7 +172,7 @@ mod tests {
 
     fn take(queues: &mut Queues, most: usize) -> Vec<(u64, u64)> {
         let mut seen = vec![];
-        let n = queues.take(&queues.given(), most, |bytes| {
+        let n = queues.take(&queues.given(), most, vec![], |bytes| {
             let write: rw_write = head(bytes).unwrap();
             seen.push((write.user_data, write.end_ns));
         });
@@ -188,6 +200,18 @@ mod tests {
     }
 
     #[test]
+    fn other_records_come_in_their_places() {
+        let mut queues = queues(4, 2);
+        for (cpu, end) in [(0, 2), (0, 6), (1, 4)] {
+            assert!(put(&queues, cpu, end));
+        }
+        let aside = [5, 1, 9].map(|end_ns| bytes_of(&rw_write { end_ns, ..rw_write::default() })).to_vec();
+        let mut seen = vec![];
+        queues.take(&queues.given(), 100, aside, |bytes| seen.push(time(bytes)));
+        assert_eq!(seen, [1, 2, 4, 5, 6, 9]);
+    }
+
+    #[test]
     fn what_does_not_fit_is_refused_until_there_is_room_again() {
         let mut queues = queues(4, 1);
         for round in 0..10u64 {
@@ -206,7 +230,7 @@ mod tests {
         assert!(put(&queues, 0, 1));
         let given = queues.given();
         assert!(put(&queues, 0, 2));
-        assert_eq!(queues.take(&given, 100, |_| {}), 1);
+        assert_eq!(queues.take(&given, 100, vec![], |_| {}), 1);
         assert_eq!(take(&mut queues, 100), [(0, 2)]);
     }
 }

@@ -20,9 +20,11 @@ const PAGE: usize = 4096;
 pub struct Reader<'cb>(Kind<'cb>);
 
 type Receive<'cb> = Rc<RefCell<dyn FnMut(&[u8]) + 'cb>>;
+/// Records that wait for their turn among the writes of the queues.
+type Aside = Rc<RefCell<Vec<Vec<u8>>>>;
 
 enum Kind<'cb> {
-    Ring { ring: RingBuffer<'cb>, queues: Option<RefCell<Queues>>, receive: Receive<'cb> },
+    Ring { ring: RingBuffer<'cb>, queues: Option<RefCell<Queues>>, aside: Aside, receive: Receive<'cb> },
     Perf { buffer: PerfBuffer<'cb>, order: Rc<RefCell<Order>>, receive: Receive<'cb> },
 }
 
@@ -37,7 +39,7 @@ struct Order {
 
 impl Order {
     fn push(&mut self, record: &[u8]) {
-        let list = if crate::record::is_write(record) { &mut self.writes } else { &mut self.strings };
+        let list = if crate::record::is_string(record) { &mut self.strings } else { &mut self.writes };
         list.push(record.to_owned());
     }
 
@@ -67,15 +69,20 @@ impl<'cb> Reader<'cb> {
     ) -> Result<Self, Error> {
         let mut builder = RingBufferBuilder::new();
         let receive: Receive<'cb> = Rc::new(RefCell::new(receive));
-        let each = Rc::clone(&receive);
+        let aside = Aside::default();
+        let (each, wait, queued) = (Rc::clone(&receive), Rc::clone(&aside), queues.is_some());
         builder
             .add(map, move |record| {
-                each.borrow_mut()(record);
+                if queued && !crate::record::is_string(record) {
+                    wait.borrow_mut().push(record.to_owned());
+                } else {
+                    each.borrow_mut()(record);
+                }
                 0
             })
             .map_err(step("add the ring buffer"))?;
         let ring = builder.build().map_err(step("map the ring buffer"))?;
-        Ok(Self(Kind::Ring { ring, queues: queues.map(RefCell::new), receive }))
+        Ok(Self(Kind::Ring { ring, queues: queues.map(RefCell::new), aside, receive }))
     }
 
     /// `size` bytes in all.
@@ -101,7 +108,7 @@ impl<'cb> Reader<'cb> {
     pub fn consume(&self) -> Result<usize, Error> {
         match &self.0 {
             Kind::Ring { ring, queues: None, .. } => consume(ring),
-            Kind::Ring { ring, queues: Some(queues), receive } => {
+            Kind::Ring { ring, queues: Some(queues), aside, receive } => {
                 let given = queues.borrow().given();
                 // The strings that these writes need were sent before them.
                 let sent = positions(ring).1;
@@ -111,7 +118,8 @@ impl<'cb> Reader<'cb> {
                     std::thread::yield_now();
                     n += consume(ring)?;
                 }
-                Ok(n + queues.borrow_mut().take(&given, AT_ONCE, &mut *receive.borrow_mut()))
+                let aside = std::mem::take(&mut *aside.borrow_mut());
+                Ok(n + queues.borrow_mut().take(&given, AT_ONCE, aside, &mut *receive.borrow_mut()))
             }
             Kind::Perf { buffer, order, receive } => {
                 buffer.consume().map_err(step("read the perf buffer"))?;

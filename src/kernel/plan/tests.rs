@@ -9,6 +9,7 @@ fn capable() -> Facts {
         ("io_uring_submit_req", &["io_kiocb*"][..]),
         ("io_uring_req_failed", &["io_uring_sqe*", "io_kiocb*", "int"]),
         ("io_uring_queue_async_work", &["io_kiocb*", "int"]),
+        ("io_uring_poll_arm", &["io_kiocb*", "int", "int"]),
         ("io_uring_complete", &["io_ring_ctx*", "void*", "io_uring_cqe*"]),
         ("io_uring_cqe_overflow", &["void*", "long long unsigned int", "s32", "u32", "void*"]),
         ("io_uring_fail_link", &["io_kiocb*", "io_kiocb*"]),
@@ -61,7 +62,7 @@ fn twin_of(plan: &Plan, probe: Probe) -> Option<Twin> {
 #[test]
 fn a_capable_host_gets_every_probe_typed_where_it_is_hot() {
     let plan = without(|_| {}).unwrap();
-    assert_eq!((plan.kind, plan.object, plan.probes.len()), (PlanKind::Fentry, Object::Typed, 8));
+    assert_eq!((plan.kind, plan.object, plan.probes.len()), (PlanKind::Fentry, Object::Typed, 9));
     assert!(plan.missing.is_empty());
     assert_eq!(twin_of(&plan, Probe::IoUringSubmitReq), Some(Twin::Typed));
     assert_eq!(twin_of(&plan, Probe::IoUringCqeOverflow), Some(Twin::Raw));
@@ -157,6 +158,7 @@ fn the_tracepoints_of_5_18_have_a_form_of_their_own() {
             ("io_uring_submit_sqe", &["void*", "void*", "long long unsigned int", "u8", "u32", "bool", "bool"][..]),
             ("io_uring_req_failed", &["io_uring_sqe*", "void*", "void*", "int"]),
             ("io_uring_queue_async_work", &["void*", "void*", "long long unsigned int"]),
+            ("io_uring_poll_arm", &["void*", "void*", "u64", "u8", "int", "int"]),
             ("io_uring_complete", &["void*", "void*", "u64", "int", "unsigned int"]),
             ("io_uring_fail_link", &["void*", "void*", "long long unsigned int", "u8", "void*"]),
         ] {
@@ -233,4 +235,19 @@ fn what_could_not_be_looked_at_does_not_stop_the_plan() {
         })
         .is_ok()
     );
+}
+
+#[test]
+fn only_what_the_selection_needs_is_loaded() {
+    let probes = |wanted: Wanted| {
+        let mut plan = btf(|_| {}).unwrap();
+        plan.limit_to(&wanted).map(|()| plan.probes.iter().map(|c| c.probe).collect::<Vec<_>>())
+    };
+    let nothing = Wanted { writes: false, ..Wanted::default() };
+    assert_eq!(probes(Wanted { created: true, ..nothing }), Ok(vec![Probe::IoUringCreate]));
+    let others = probes(Wanted { opcodes: [1, 0, 0, 0], ..nothing }).unwrap();
+    assert!(others.contains(&Probe::IoUringComplete) && others.contains(&Probe::IoUringCreate));
+    assert!(!others.contains(&Probe::IoWriteReturn) && !others.contains(&Probe::IoUringPollArm));
+    let life = probes(Wanted { wide: true, life: true, ..Wanted::default() }).unwrap();
+    assert!(life.contains(&Probe::IoUringPollArm) && life.contains(&Probe::IoWriteReturn));
 }

@@ -1,0 +1,453 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Operations that are no writes. What each keeps of its SQE says which file, names and numbers it has: from the request
+ * where it was accepted, from the SQE where it was refused.
+ */
+#ifndef RINGWATCH_OPS_H
+#define RINGWATCH_OPS_H
+
+/* Those whose `fd` names the file that they work on, among those that are told with more than their opcode. */
+static __always_inline bool has_file(u8 opcode)
+{
+	switch (opcode) {
+	case IORING_OP_FSYNC:
+	case IORING_OP_FALLOCATE:
+	case IORING_OP_FTRUNCATE:
+	case IORING_OP_SPLICE:
+	case IORING_OP_TEE:
+	case IORING_OP_FSETXATTR:
+	case IORING_OP_URING_CMD:
+	case IORING_OP_URING_CMD128:
+		return true;
+	}
+	return false;
+}
+
+static __always_inline bool is_open(u8 opcode)
+{
+	return opcode == IORING_OP_OPENAT || opcode == IORING_OP_OPENAT2;
+}
+
+/* Strings of a request: addresses in kernel memory, or in the program's. */
+struct strings {
+	/* Files, and the descriptors of the directories that they are relative to. */
+	u64 name[2];
+	s32 dirfd[2];
+	/* What is no file: the target of a symbolic link, the name of an attribute. */
+	u64 other;
+	/* A second file that is open. */
+	u64 file;
+	bool user;
+};
+
+/* The record of a request of which only the opcode is known. */
+static __always_inline void op_begin(struct work *w, u8 opcode)
+{
+	struct rw_request *r = &w->request;
+
+	__builtin_memset(r, 0, sizeof(*r));
+	clear_end(&r->w);
+	r->w.type = RW_REQUEST;
+	r->w.opcode = opcode;
+	r->w.flags = RW_F_SUBMIT | w->who.flags;
+	r->w.submit_ns = bpf_ktime_get_ns();
+	r->w.fd = -1;
+	r->w.asked_pos = -1;
+}
+
+/* Of a request's names the kernel has a copy. */
+#define NAME_OF(req, type, field)                                                             \
+	({                                                                                    \
+		struct filename *name_;                                                       \
+                                                                                              \
+		if (bpf_core_type_exists(struct delayed_filename))                            \
+			name_ = BPF_CORE_READ((struct type##___7_0 *)(req),                   \
+					      field.__incomplete_filename);                   \
+		else                                                                          \
+			name_ = BPF_CORE_READ((struct type *)(req), field);                   \
+		name_ ? (u64)BPF_CORE_READ(name_, name) : 0;                                  \
+	})
+
+/* A directory that no file is open for, by `dentry` and `mnt`. 0: its path's string was needed and could not be sent. */
+__noinline int identify_directory(struct file_id *id)
+{
+	struct dentry *d;
+
+	if (!id)
+		return 0;
+	d = (void *)id->dentry;
+	id->file = 0;
+	id->inode = BPF_CORE_READ(d, d_inode, i_ino);
+	id->dev = BPF_CORE_READ(d, d_inode, i_sb, s_dev);
+	id->mode = BPF_CORE_READ(d, d_inode, i_mode);
+	id->flags = RW_F_FILE;
+	return path_known(id, path_hash_raw(id->dentry, id->mnt));
+}
+
+/* 0: it is not known. */
+static __always_inline u64 directory_of(struct work *w, struct task_struct *task, const struct strings *s, const int i)
+{
+	struct fs_struct *fs;
+	struct file *file;
+	char first = 0;
+
+	if (!s->name[i])
+		return 0;
+	if (s->user)
+		bpf_probe_read_user(&first, 1, (void *)s->name[i]);
+	else
+		bpf_probe_read_kernel(&first, 1, (void *)s->name[i]);
+	if (first == '/' || s->dirfd[i] == AT_FDCWD) {
+		fs = BPF_CORE_READ(task, fs);
+		if (!fs)
+			return 0;
+		w->id.dentry = first == '/' ? (u64)BPF_CORE_READ(fs, root.dentry) : (u64)BPF_CORE_READ(fs, pwd.dentry);
+		w->id.mnt = first == '/' ? (u64)BPF_CORE_READ(fs, root.mnt) : (u64)BPF_CORE_READ(fs, pwd.mnt);
+	} else {
+		file = file_of_fd(task, s->dirfd[i]);
+		if (!file)
+			return 0;
+		w->id.dentry = (u64)BPF_CORE_READ(file, f_path.dentry);
+		w->id.mnt = (u64)BPF_CORE_READ(file, f_path.mnt);
+	}
+	return identify_directory(&w->id) ? w->id.path_id : 0;
+}
+
+/* Appends a string; its length without NUL. */
+static __always_inline u32 string_add(struct scratch *s, u32 at, u64 address, bool user)
+{
+	long n;
+
+	if (!address)
+		return 0;
+	at &= RW_DATA_MAX / 2 - 1;
+	n = user ? bpf_probe_read_user_str(&s->data[at], RW_NAME_SIZE, (void *)address) :
+		   bpf_probe_read_kernel_str(&s->data[at], RW_NAME_SIZE, (void *)address);
+	return n > 0 && n <= RW_NAME_SIZE ? n - 1 : 0;
+}
+
+/* Sends what the request brings along of strings. */
+static __noinline void strings_send(struct work *w, struct task_struct *task, const struct strings *from)
+{
+	struct rw_request *r = &w->request;
+	struct scratch *s;
+	u32 index, at = 0;
+
+	w->from[0] = directory_of(w, task, from, 0);
+	w->from[1] = directory_of(w, task, from, 1);
+	if (from->file && file_identify(false, (void *)from->file, &w->id))
+		w->from[1] = w->id.path_id;
+	w->id.file = 0;
+	s = scratch_get(&index);
+	if (!s) {
+		r->w.flags |= RW_F_NAMELESS;
+		return;
+	}
+	if (from->user)
+		r->w.flags |= RW_F_USER_NAMES;
+	r->names_id = mix(mix(mix(cfg.key, r->w.submit_ns), w->index), r->w.user_data) | 1;
+	s->names.type = RW_NAMES;
+	s->names.flags = 0;
+	s->names.names_id = r->names_id;
+	s->names.from[0] = w->from[0];
+	s->names.from[1] = w->from[1];
+	s->names.len[0] = string_add(s, at, from->name[0], from->user);
+	at += s->names.len[0];
+	s->names.len[1] = string_add(s, at, from->name[1], from->user);
+	at += s->names.len[1];
+	s->names.len[2] = string_add(s, at, from->other, from->user);
+	at += s->names.len[2];
+	if (at > RW_DATA_MAX / 2)
+		at = RW_DATA_MAX / 2;
+	s->names.size = at;
+	if (!send(s, RW_DATA_OFFSET + at))
+		r->w.flags |= RW_F_NAMELESS;
+	scratch_put(s);
+}
+
+/* Names that the ring's request has, and its numbers. */
+static __noinline void op_of_request(struct work *w, struct io_kiocb *req)
+{
+	struct task_struct *task = task_of(false, req);
+	struct rw_request *r = &w->request;
+	u64 flags = req_flags_of(req);
+	struct strings s = {};
+	bool named = true;
+
+	r->req_flags = flags;
+	if (flags & cfg.req_fixed_file)
+		r->w.flags |= RW_F_FIXED_FILE;
+	if (flags & cfg.req_cqe_skip)
+		r->w.flags |= RW_F_CQE_SKIP;
+	if (w->who.flags & RW_F_SQPOLL)
+		r->sq_tid = BPF_CORE_READ(task, pid);
+	if (has_file(r->w.opcode))
+		r->w.fd = fd_of(false, req);
+	switch (r->w.opcode) {
+	case IORING_OP_OPENAT:
+	case IORING_OP_OPENAT2: {
+		struct io_open *op = (void *)req;
+
+		r->w.fd = s.dirfd[0] = BPF_CORE_READ(op, dfd);
+		r->arg[0] = BPF_CORE_READ(op, how.flags);
+		r->arg[1] = BPF_CORE_READ(op, how.mode);
+		r->arg[2] = BPF_CORE_READ(op, how.resolve);
+		r->arg[3] = BPF_CORE_READ(op, file_slot);
+		s.name[0] = NAME_OF(req, io_open, filename);
+		break;
+	}
+	case IORING_OP_UNLINKAT: {
+		struct io_unlink *op = (void *)req;
+
+		r->w.fd = s.dirfd[0] = BPF_CORE_READ(op, dfd);
+		r->arg[0] = BPF_CORE_READ(op, flags);
+		s.name[0] = NAME_OF(req, io_unlink, filename);
+		break;
+	}
+	case IORING_OP_MKDIRAT: {
+		struct io_mkdir *op = (void *)req;
+
+		r->w.fd = s.dirfd[0] = BPF_CORE_READ(op, dfd);
+		r->arg[0] = BPF_CORE_READ(op, mode);
+		s.name[0] = NAME_OF(req, io_mkdir, filename);
+		break;
+	}
+	case IORING_OP_RENAMEAT: {
+		struct io_rename *op = (void *)req;
+
+		r->w.fd = s.dirfd[0] = BPF_CORE_READ(op, old_dfd);
+		r->arg[0] = s.dirfd[1] = BPF_CORE_READ(op, new_dfd);
+		r->arg[1] = (u32)BPF_CORE_READ(op, flags);
+		s.name[0] = NAME_OF(req, io_rename, oldpath);
+		s.name[1] = NAME_OF(req, io_rename, newpath);
+		break;
+	}
+	case IORING_OP_LINKAT:
+	case IORING_OP_SYMLINKAT: {
+		struct io_link *op = (void *)req;
+
+		r->arg[0] = s.dirfd[1] = BPF_CORE_READ(op, new_dfd);
+		s.name[1] = NAME_OF(req, io_link, newpath);
+		if (r->w.opcode == IORING_OP_SYMLINKAT) {
+			s.other = NAME_OF(req, io_link, oldpath);
+			break;
+		}
+		r->w.fd = s.dirfd[0] = BPF_CORE_READ(op, old_dfd);
+		r->arg[1] = (u32)BPF_CORE_READ(op, flags);
+		s.name[0] = NAME_OF(req, io_link, oldpath);
+		break;
+	}
+	case IORING_OP_SETXATTR:
+	case IORING_OP_FSETXATTR: {
+		struct io_xattr___6_12 *old = (void *)req;
+		struct io_xattr *op = (void *)req;
+
+		if (bpf_core_type_exists(struct kernel_xattr_ctx)) {
+			r->arg[0] = BPF_CORE_READ(op, ctx.size);
+			r->arg[1] = BPF_CORE_READ(op, ctx.flags);
+			s.other = (u64)BPF_CORE_READ(op, ctx.kname);
+		} else {
+			r->arg[0] = BPF_CORE_READ(old, ctx.size);
+			r->arg[1] = BPF_CORE_READ(old, ctx.flags);
+			s.other = (u64)BPF_CORE_READ(old, ctx.kname);
+		}
+		if (r->w.opcode == IORING_OP_SETXATTR) {
+			s.dirfd[0] = AT_FDCWD;
+			s.name[0] = NAME_OF(req, io_xattr, filename);
+		}
+		break;
+	}
+	case IORING_OP_FSYNC:
+	case IORING_OP_FALLOCATE: {
+		struct io_sync *op = (void *)req;
+
+		r->w.asked_pos = BPF_CORE_READ(op, off);
+		r->arg[0] = BPF_CORE_READ(op, len);
+		r->arg[1] = (u32)(r->w.opcode == IORING_OP_FSYNC ? BPF_CORE_READ(op, flags) : BPF_CORE_READ(op, mode));
+		named = false;
+		break;
+	}
+	case IORING_OP_FTRUNCATE: {
+		struct io_ftrunc *op = (void *)req;
+
+		r->arg[0] = BPF_CORE_READ(op, len);
+		named = false;
+		break;
+	}
+	case IORING_OP_SPLICE:
+	case IORING_OP_TEE: {
+		struct io_splice *op = (void *)req;
+		u32 splice_flags = BPF_CORE_READ(op, flags);
+		s32 fd = BPF_CORE_READ(op, splice_fd_in);
+
+		r->w.asked_pos = r->w.opcode == IORING_OP_TEE ? -1 : BPF_CORE_READ(op, off_out);
+		r->arg[0] = r->w.opcode == IORING_OP_TEE ? -1 : BPF_CORE_READ(op, off_in);
+		r->arg[1] = BPF_CORE_READ(op, len);
+		r->arg[2] = splice_flags;
+		r->arg[3] = fd;
+		s.file = (u64)(splice_flags & SPLICE_F_FD_IN_FIXED ? file_of_index((void *)r->w.ctx, fd) :
+								     file_of_fd(task, fd));
+		break;
+	}
+	case IORING_OP_URING_CMD:
+	case IORING_OP_URING_CMD128: {
+		struct io_uring_cmd *op = (void *)req;
+
+		r->arg[0] = BPF_CORE_READ(op, cmd_op);
+		r->arg[1] = BPF_CORE_READ(op, flags);
+		named = false;
+		break;
+	}
+	default:
+		named = false;
+	}
+	if (named)
+		strings_send(w, task, &s);
+}
+
+/* The same of a request that was refused: it holds what an earlier one left, so only the SQE can tell. */
+static __noinline void op_of_sqe(struct work *w, const struct io_uring_sqe *sqe, struct io_kiocb *req)
+{
+	struct task_struct *task = task_of(false, req);
+	struct rw_request *r = &w->request;
+	struct strings s = { .user = true };
+	u64 off = BPF_CORE_READ(sqe, off), addr = BPF_CORE_READ(sqe, addr);
+	u32 len = BPF_CORE_READ(sqe, len), flags = BPF_CORE_READ(sqe, rw_flags);
+	s32 fd = BPF_CORE_READ(sqe, fd), other_fd = BPF_CORE_READ(sqe, splice_fd_in);
+	bool named = true;
+
+	if (BPF_CORE_READ(sqe, flags) & IOSQE_FIXED_FILE)
+		r->w.flags |= RW_F_FIXED_FILE;
+	if (w->who.flags & RW_F_SQPOLL)
+		r->sq_tid = BPF_CORE_READ(task, pid);
+	switch (r->w.opcode) {
+	case IORING_OP_OPENAT:
+		r->arg[0] = flags;
+		r->arg[1] = len;
+		break;
+	case IORING_OP_OPENAT2: {
+		struct open_how how = {};
+
+		bpf_probe_read_user(&how, sizeof(how), (void *)off);
+		r->arg[0] = how.flags;
+		r->arg[1] = how.mode;
+		r->arg[2] = how.resolve;
+		break;
+	}
+	case IORING_OP_UNLINKAT:
+		r->arg[0] = flags;
+		break;
+	case IORING_OP_MKDIRAT:
+		r->arg[0] = len;
+		break;
+	case IORING_OP_RENAMEAT:
+	case IORING_OP_LINKAT:
+		r->arg[0] = s.dirfd[1] = (s32)len;
+		r->arg[1] = flags;
+		s.name[1] = off;
+		break;
+	case IORING_OP_SYMLINKAT:
+		r->arg[0] = s.dirfd[1] = fd;
+		s.name[1] = off;
+		s.other = addr;
+		break;
+	case IORING_OP_SETXATTR:
+	case IORING_OP_FSETXATTR:
+		r->arg[0] = len;
+		r->arg[1] = flags;
+		s.other = addr;
+		break;
+	case IORING_OP_FSYNC:
+		r->w.asked_pos = off;
+		r->arg[0] = len;
+		r->arg[1] = flags;
+		named = false;
+		break;
+	case IORING_OP_FALLOCATE:
+		r->w.asked_pos = off;
+		r->arg[0] = addr;
+		r->arg[1] = len;
+		named = false;
+		break;
+	case IORING_OP_FTRUNCATE:
+		r->arg[0] = off;
+		named = false;
+		break;
+	case IORING_OP_SPLICE:
+	case IORING_OP_TEE:
+		r->w.asked_pos = r->w.opcode == IORING_OP_TEE ? -1 : (s64)off;
+		r->arg[0] = r->w.opcode == IORING_OP_TEE ? -1 : (s64)addr;
+		r->arg[1] = len;
+		r->arg[2] = flags;
+		r->arg[3] = other_fd;
+		s.file = (u64)(flags & SPLICE_F_FD_IN_FIXED ? file_of_index((void *)r->w.ctx, other_fd) :
+							      file_of_fd(task, other_fd));
+		break;
+	case IORING_OP_URING_CMD:
+	case IORING_OP_URING_CMD128:
+		r->arg[0] = (u32)off;
+		r->arg[1] = flags;
+		named = false;
+		break;
+	default:
+		named = false;
+	}
+	switch (r->w.opcode) {
+	case IORING_OP_OPENAT:
+	case IORING_OP_OPENAT2:
+		r->arg[3] = (u32)other_fd;
+		/* fallthrough */
+	case IORING_OP_UNLINKAT:
+	case IORING_OP_MKDIRAT:
+	case IORING_OP_RENAMEAT:
+	case IORING_OP_LINKAT:
+		r->w.fd = s.dirfd[0] = fd;
+		s.name[0] = addr;
+		break;
+	case IORING_OP_SETXATTR:
+		s.dirfd[0] = AT_FDCWD;
+		s.name[0] = BPF_CORE_READ(sqe, addr3);
+		break;
+	}
+	if (has_file(r->w.opcode)) {
+		r->w.fd = fd;
+		take_file_by_number(w, task, (void *)r->w.ctx);
+	}
+	if (named)
+		strings_send(w, task, &s);
+}
+
+/* The file at the end of the request. False: its path could not be sent. */
+static __noinline bool op_file(struct work *w, struct io_kiocb *req, struct task_struct *task)
+{
+	struct rw_write *rec = &w->rec;
+	struct file *file;
+
+	if (rec->flags & RW_F_PREP_FAILED)
+		return true;
+	clear_file(rec);
+	if (is_open(rec->opcode)) {
+		u32 slot = w->request.arg[3];
+
+		if (rec->result < 0 || !(rec->flags & RW_F_SUBMIT))
+			return true;
+		/* Counted from 1; without a number of its own the kernel chose it. */
+		if (!slot)
+			file = file_of_fd(task, rec->result);
+		else
+			file = file_of_index((void *)rec->ctx, slot == (u32)-1 ? (u32)rec->result : slot - 1);
+		if (!file)
+			return true;
+		if (BPF_CORE_READ(file, f_mode) & FMODE_CREATED)
+			rec->flags |= RW_F_CREATED;
+		return take_file(false, w, file);
+	}
+	file = BPF_CORE_READ(req, file);
+	if (file)
+		return take_file(false, w, file);
+	if (!has_file(rec->opcode) || !(rec->flags & RW_F_SUBMIT) || rec->result == -EBADF)
+		return true;
+	return take_file_by_number(w, task, (void *)rec->ctx);
+}
+
+#endif

@@ -1,0 +1,299 @@
+//! Requests of any opcode to their events.
+
+use super::name::{Held, named, old_new};
+use super::{Enricher, completion, errno_name, executor, latency, outcome, submitter};
+use crate::event::ops::{
+    Descriptor, File, IoFallocate, IoFsync, IoFtruncate, IoIssueSqe, IoMkdirat, IoOpenat, IoRenameat, IoSetxattr,
+    IoSplice, IoSymlinkat, IoUnlinkat, IoUringCmd, IoUringCreate, PathSource, Stage, Step,
+};
+use crate::event::{Data, Event, Outcome, Pointer, ops};
+use crate::opcode;
+use crate::record::{Created, End, Request, flag};
+use crate::rings::flag_names;
+use crate::selection::Kind;
+
+/// The steps of a request, each after the one before.
+pub(super) fn life(r: &Request) -> Vec<Step> {
+    let mut moments = vec![];
+    if r.write.has(flag::SUBMIT) {
+        let stage = if r.write.has(flag::PREP_FAILED) { Stage::Refused } else { Stage::Submitted };
+        moments.push((r.write.submit_ns, stage, None));
+    }
+    if r.armed_ns != 0 {
+        moments.push((r.armed_ns, Stage::PollArmed, (r.arms > 1).then_some(r.arms)));
+    }
+    if r.punted_ns != 0 {
+        moments.push((r.punted_ns, Stage::Punted, None));
+    }
+    if r.write.has(flag::END_SEEN) {
+        moments.push((r.write.end_ns, Stage::Completed, None));
+    }
+    moments.sort_by_key(|&(at, ..)| at);
+    let mut last = moments.first().map_or(0, |&(at, ..)| at);
+    moments
+        .into_iter()
+        .map(|(at, stage, times)| {
+            let after_ns = at - last;
+            last = at;
+            Step { stage, after_ns, times }
+        })
+        .collect()
+}
+
+/// Kernel numbers come as signed words.
+fn unsigned(arg: i64) -> u64 {
+    arg.cast_unsigned()
+}
+
+fn low(arg: i64) -> u32 {
+    u32::try_from(arg & i64::from(u32::MAX)).unwrap_or(0)
+}
+
+fn number(arg: i64) -> i32 {
+    low(arg).cast_signed()
+}
+
+/// Operations whose success is 0. Of others that ended without a CQE the result is not known.
+fn succeeds_with_0(kind: Option<Kind>) -> bool {
+    !matches!(kind, None | Some(Kind::IoOpenat | Kind::IoSplice | Kind::IoTee | Kind::IoUringCmd | Kind::IoWrite))
+}
+
+impl Enricher {
+    /// The events of a request that are told.
+    pub(super) fn request(&mut self, r: &Request, emit: &mut impl FnMut(&Event)) {
+        let held = self.names.remove(r.names_id);
+        let kind = Kind::of_opcode(r.write.opcode);
+        if kind == Some(Kind::IoWrite) && self.selection.has(Kind::IoWrite) {
+            let steps = self.life.then(|| life(r));
+            emit(&self.write(&r.write, steps));
+        }
+        if let Some(kind) = kind.filter(|&kind| kind != Kind::IoWrite && self.selection.has(kind))
+            && let Some(data) = self.particular(kind, r, held.as_ref())
+        {
+            emit(&self.event(r, data));
+        }
+        if self.selection.has(Kind::IoIssueSqe) {
+            let data = Data::IoIssueSqe(IoIssueSqe {
+                file: self.file(r),
+                flags: r.req_flags,
+                flag_names: opcode::request_flags(r.req_flags, &self.request_flags),
+                sq_thread: r.write.has(flag::SQPOLL),
+                sq_thread_id: Some(r.sq_tid).filter(|&tid| tid != 0),
+                request: self.common(r, kind),
+            });
+            emit(&self.event(r, data));
+        }
+    }
+
+    /// A ring was created.
+    pub(super) fn created(&self, c: &Created) -> Event {
+        let process = self.tasks.get(c.task_id).cloned();
+        let polling = c.setup & IORING_SETUP_SQPOLL != 0;
+        let data = IoUringCreate {
+            ctx: Pointer(self.ring_id(c.ctx)),
+            fd: c.fd,
+            sq_entries: c.sq_entries,
+            cq_entries: c.cq_entries,
+            flags: c.setup,
+            flag_names: flag_names(c.setup),
+            polling,
+            sqpoll_host_tid: Some(c.sq_tid).filter(|&tid| polling && tid != 0),
+            worker_host_tid: c.tid,
+        };
+        Event { timestamp: self.clock.from_monotonic(c.time_ns), data: Data::IoUringCreate(data), process }
+    }
+
+    fn event(&self, r: &Request, data: Data) -> Event {
+        let process = self.tasks.get(r.write.task_id).cloned();
+        Event { timestamp: self.clock.from_monotonic(r.write.end_ns), data, process }
+    }
+
+    fn common(&self, r: &Request, kind: Option<Kind>) -> ops::Request {
+        let w = &r.write;
+        let silent = w.end == End::Skipped && kind != Some(Kind::IoWrite);
+        let result = match w.end {
+            End::Unseen | End::InFlight => None,
+            End::Skipped if silent => succeeds_with_0(kind).then_some(0),
+            End::Cqe | End::Overflow | End::Skipped | End::Link => Some(w.result),
+        };
+        let executor = executor(w);
+        ops::Request {
+            opcode: opcode::name(w.opcode),
+            opcode_number: w.opcode,
+            user_data: w.user_data,
+            ctx: Pointer(self.ring_id(w.ctx)),
+            result,
+            error: result.filter(|&r| r < 0).map(|r| errno_name(r.saturating_neg())),
+            outcome: if silent { Outcome::Success } else { outcome(result) },
+            completion: completion(w),
+            latency_ns: latency(w),
+            submitter: submitter(w),
+            worker_host_tid: self.submitter_tid(w),
+            executor,
+            executor_host_tid: (executor.is_some() && w.has(flag::EXEC_TID)).then_some(w.exec_tid),
+            life: self.life.then(|| life(r)),
+        }
+    }
+
+    fn file(&self, r: &Request) -> File {
+        let w = &r.write;
+        let known = w.has(flag::FILE);
+        let path = known.then(|| self.paths.get(w.path_id).cloned()).flatten();
+        File {
+            path_bytes: path.as_ref().and_then(|p| p.bytes.clone()),
+            path_truncated: path.as_ref().is_some_and(|p| p.truncated),
+            path,
+            deleted: w.has(flag::DELETED),
+            device: known.then_some(w.dev),
+            inode: known.then_some(w.inode),
+        }
+    }
+
+    /// What an operation says beside what all requests say. `None`: the kind has no requests.
+    fn particular(&self, kind: Kind, r: &Request, held: Option<&Held>) -> Option<Data> {
+        let w = &r.write;
+        let seen = w.has(flag::SUBMIT);
+        let request = self.common(r, Some(kind));
+        let file = self.file(r);
+        let descriptor = Descriptor { fd: seen.then_some(w.fd), fixed_file: w.has(flag::FIXED_FILE) };
+        let source = if w.has(flag::USER_NAMES) { PathSource::UserMemory } else { PathSource::Name };
+        let dirfd = seen.then_some(w.fd);
+        let name = |i| named(held, i, source, dirfd);
+        let pos = Some(w.asked_pos).filter(|_| seen);
+        let current = |offset: i64| Some(offset).filter(|&o| seen && o != -1);
+        let [a, b, c, d] = r.arg;
+        Some(match kind {
+            Kind::IoWrite | Kind::IoUringCreate | Kind::IoIssueSqe => return None,
+            Kind::IoOpenat => {
+                let flags = unsigned(a);
+                let opened = w.result >= 0 && matches!(w.end, End::Cqe | End::Overflow);
+                let created = opened.then(|| w.has(flag::CREATED));
+                let mut name = name(0);
+                if file.path.is_some() {
+                    name.path_source = Some(PathSource::File);
+                    name.path_bytes = file.path_bytes;
+                    name.path = file.path;
+                }
+                let slot = match low(d) {
+                    0 => None,
+                    u32::MAX => opened.then_some(w.result.cast_unsigned()),
+                    slot => Some(slot - 1),
+                };
+                Data::IoOpenat(IoOpenat {
+                    name,
+                    flags,
+                    flag_names: opcode::open_flags(flags),
+                    mode: low(b),
+                    resolve: unsigned(c),
+                    resolve_names: opcode::resolve_flags(unsigned(c)),
+                    created,
+                    truncated: created.map(|created| flags & opcode::O_TRUNC != 0 && !created),
+                    device: file.device,
+                    inode: file.inode,
+                    fixed_slot: slot,
+                    request,
+                })
+            }
+            Kind::IoFallocate => Data::IoFallocate(IoFallocate {
+                file,
+                descriptor,
+                pos,
+                len: a,
+                mode: low(b),
+                mode_names: opcode::fallocate_mode(low(b).into()),
+                request,
+            }),
+            Kind::IoFtruncate => Data::IoFtruncate(IoFtruncate { file, descriptor, len: a, request }),
+            Kind::IoFsync => {
+                let flags = unsigned(b);
+                Data::IoFsync(IoFsync {
+                    file,
+                    descriptor,
+                    pos,
+                    len: a,
+                    datasync: flags & opcode::IORING_FSYNC_DATASYNC != 0,
+                    flags,
+                    flag_names: opcode::fsync_flags(flags),
+                    request,
+                })
+            }
+            Kind::IoSplice | Kind::IoTee => {
+                let flags = unsigned(c);
+                let path_in = held.and_then(Held::second_file).cloned();
+                let splice = IoSplice {
+                    file,
+                    descriptor,
+                    pos: current(w.asked_pos),
+                    path_in_bytes: path_in.as_ref().and_then(|p| p.bytes.clone()),
+                    path_in,
+                    fd_in: seen.then_some(number(d)),
+                    fixed_file_in: flags & opcode::SPLICE_F_FD_IN_FIXED != 0,
+                    pos_in: current(a),
+                    len: unsigned(b),
+                    flags,
+                    flag_names: opcode::splice_flags(flags),
+                    request,
+                };
+                if kind == Kind::IoTee { Data::IoTee(splice) } else { Data::IoSplice(splice) }
+            }
+            Kind::IoRenameat | Kind::IoLinkat => {
+                let flags = unsigned(b);
+                let names = old_new(held, source, seen.then_some((w.fd, number(a))));
+                let linked = kind == Kind::IoLinkat;
+                let flag_names = if linked { opcode::at_flags(flags) } else { opcode::rename_flags(flags) };
+                let renamed = IoRenameat { names, flags, flag_names, request };
+                if linked { Data::IoLinkat(renamed) } else { Data::IoRenameat(renamed) }
+            }
+            Kind::IoUnlinkat => {
+                let flags = u64::from(low(a));
+                Data::IoUnlinkat(IoUnlinkat {
+                    name: name(0),
+                    directory: flags & opcode::AT_REMOVEDIR != 0,
+                    flags,
+                    flag_names: opcode::at_flags(flags),
+                    request,
+                })
+            }
+            Kind::IoMkdirat => Data::IoMkdirat(IoMkdirat { name: name(0), mode: low(a), request }),
+            Kind::IoSymlinkat => {
+                let target = held.and_then(|h| h.other.clone());
+                Data::IoSymlinkat(IoSymlinkat {
+                    name: named(held, 1, source, seen.then_some(number(a))),
+                    target_bytes: target.as_ref().and_then(|t| t.bytes.clone()),
+                    target,
+                    request,
+                })
+            }
+            Kind::IoSetxattr => {
+                let by_descriptor = w.opcode == FSETXATTR;
+                let mut path = named(held, 0, source, None);
+                if by_descriptor {
+                    path.path_source = file.path.is_some().then_some(PathSource::File);
+                    path.path_bytes = file.path_bytes;
+                    path.path = file.path;
+                }
+                let attribute = held.and_then(|h| h.other.clone());
+                let flags = u64::from(low(b));
+                Data::IoSetxattr(IoSetxattr {
+                    path,
+                    name_bytes: attribute.as_ref().and_then(|t| t.bytes.clone()),
+                    name: attribute,
+                    size: unsigned(a),
+                    flags,
+                    flag_names: opcode::xattr_flags(flags),
+                    device: file.device,
+                    inode: file.inode,
+                    descriptor: Descriptor { fd: descriptor.fd.filter(|_| by_descriptor), ..descriptor },
+                    request,
+                })
+            }
+            Kind::IoUringCmd => {
+                Data::IoUringCmd(IoUringCmd { file, descriptor, command: low(a), flags: u64::from(low(b)), request })
+            }
+        })
+    }
+}
+
+const IORING_SETUP_SQPOLL: u32 = 1 << 1;
+/// IORING_OP_FSETXATTR
+const FSETXATTR: u8 = 41;

@@ -1,0 +1,256 @@
+//! Which events are told: sets, names and patterns to kinds, and kinds to what the kernel side must watch.
+
+use std::str::FromStr;
+
+use globset::{Glob, GlobMatcher};
+
+use crate::kernel::plan::Wanted;
+use crate::manual;
+use crate::opcode;
+
+/// An event that can be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// A write.
+    IoWrite,
+    /// A ring was created.
+    IoUringCreate,
+    /// Any request.
+    IoIssueSqe,
+    /// A file was opened.
+    IoOpenat,
+    /// Room for a file was made or taken away.
+    IoFallocate,
+    /// A file's length was set.
+    IoFtruncate,
+    /// Data was moved into a file.
+    IoSplice,
+    /// Data was copied from pipe to pipe.
+    IoTee,
+    /// A file was renamed.
+    IoRenameat,
+    /// A name was removed.
+    IoUnlinkat,
+    /// A directory was made.
+    IoMkdirat,
+    /// A symbolic link was made.
+    IoSymlinkat,
+    /// A hard link was made.
+    IoLinkat,
+    /// An attribute was set.
+    IoSetxattr,
+    /// A file was written back.
+    IoFsync,
+    /// A command for a driver.
+    IoUringCmd,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 16] = [
+        Self::IoWrite,
+        Self::IoUringCreate,
+        Self::IoIssueSqe,
+        Self::IoOpenat,
+        Self::IoFallocate,
+        Self::IoFtruncate,
+        Self::IoSplice,
+        Self::IoTee,
+        Self::IoRenameat,
+        Self::IoUnlinkat,
+        Self::IoMkdirat,
+        Self::IoSymlinkat,
+        Self::IoLinkat,
+        Self::IoSetxattr,
+        Self::IoFsync,
+        Self::IoUringCmd,
+    ];
+
+    /// The event's name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::IoWrite => "io_write",
+            Self::IoUringCreate => "io_uring_create",
+            Self::IoIssueSqe => "io_issue_sqe",
+            Self::IoOpenat => "io_openat",
+            Self::IoFallocate => "io_fallocate",
+            Self::IoFtruncate => "io_ftruncate",
+            Self::IoSplice => "io_splice",
+            Self::IoTee => "io_tee",
+            Self::IoRenameat => "io_renameat",
+            Self::IoUnlinkat => "io_unlinkat",
+            Self::IoMkdirat => "io_mkdirat",
+            Self::IoSymlinkat => "io_symlinkat",
+            Self::IoLinkat => "io_linkat",
+            Self::IoSetxattr => "io_setxattr",
+            Self::IoFsync => "io_fsync",
+            Self::IoUringCmd => "io_uring_cmd",
+        }
+    }
+
+    /// The opcodes that it tells of. None: it tells of no request, or of all.
+    #[must_use]
+    pub fn opcodes(self) -> &'static [&'static str] {
+        match self {
+            Self::IoUringCreate | Self::IoIssueSqe => &[],
+            Self::IoWrite => &["WRITE", "WRITEV", "WRITE_FIXED", "WRITEV_FIXED"],
+            Self::IoOpenat => &["OPENAT", "OPENAT2"],
+            Self::IoFallocate => &["FALLOCATE"],
+            Self::IoFtruncate => &["FTRUNCATE"],
+            Self::IoSplice => &["SPLICE"],
+            Self::IoTee => &["TEE"],
+            Self::IoRenameat => &["RENAMEAT"],
+            Self::IoUnlinkat => &["UNLINKAT"],
+            Self::IoMkdirat => &["MKDIRAT"],
+            Self::IoSymlinkat => &["SYMLINKAT"],
+            Self::IoLinkat => &["LINKAT"],
+            Self::IoSetxattr => &["SETXATTR", "FSETXATTR"],
+            Self::IoFsync => &["FSYNC"],
+            Self::IoUringCmd => &["URING_CMD", "URING_CMD128"],
+        }
+    }
+
+    /// The event that tells of requests with this opcode in particular.
+    #[must_use]
+    pub fn of_opcode(number: u8) -> Option<Self> {
+        let name = opcode::name(number)?;
+        Self::ALL.into_iter().find(|kind| kind.opcodes().contains(&name))
+    }
+
+    fn sets(self) -> &'static [&'static str] {
+        manual::page(self.name()).map_or(&[], |page| page.sets)
+    }
+}
+
+/// One part of `--event`: a set, a name or a pattern; with `-` before it, what is left out.
+#[derive(Debug, Clone)]
+pub struct Term {
+    out: bool,
+    kinds: Vec<Kind>,
+}
+
+impl FromStr for Term {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (out, name) = text.strip_prefix('-').map_or((false, text), |name| (true, name));
+        let glob: GlobMatcher =
+            Glob::new(name).map_err(|e| format!("`{name}` is no pattern: {}", e.kind()))?.compile_matcher();
+        let fits = |kind: &Kind| kind.sets().contains(&name) || glob.is_match(kind.name());
+        let kinds: Vec<_> = Kind::ALL.into_iter().filter(fits).collect();
+        if kinds.is_empty() {
+            return Err(format!("there is no event or set `{name}`: `ringwatch events` lists them"));
+        }
+        Ok(Self { out, kinds })
+    }
+}
+
+/// The events that are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selection(Vec<Kind>);
+
+impl Default for Selection {
+    fn default() -> Self {
+        Self(vec![Kind::IoWrite])
+    }
+}
+
+impl Selection {
+    /// Everything.
+    #[must_use]
+    pub fn all() -> Self {
+        Self(Kind::ALL.to_vec())
+    }
+
+    /// The terms in order; what begins by leaving something out, begins with the set io_uring.
+    ///
+    /// # Errors
+    /// Nothing is left.
+    pub fn new(terms: &[Term]) -> Result<Self, String> {
+        let mut chosen = match terms.first() {
+            None => return Ok(Self::default()),
+            Some(term) if term.out => Kind::ALL.into_iter().filter(|kind| kind.sets().contains(&"io_uring")).collect(),
+            Some(_) => vec![],
+        };
+        for term in terms {
+            chosen.retain(|kind| !term.kinds.contains(kind));
+            if !term.out {
+                chosen.extend(&term.kinds);
+            }
+        }
+        if chosen.is_empty() {
+            return Err("--event leaves every event out".to_owned());
+        }
+        chosen.sort_unstable();
+        Ok(Self(chosen))
+    }
+
+    /// Whether this event is told.
+    #[must_use]
+    pub fn has(&self, kind: Kind) -> bool {
+        self.0.contains(&kind)
+    }
+
+    /// What the kernel side must watch; `life`: with the steps of each request.
+    #[must_use]
+    pub fn wanted(&self, life: bool) -> Wanted {
+        let mut wanted = Wanted { created: self.has(Kind::IoUringCreate), ..Wanted::default() };
+        if self.has(Kind::IoIssueSqe) {
+            return Wanted { writes: true, opcodes: [u64::MAX; 4], wide: true, life, ..wanted };
+        }
+        wanted.writes = self.has(Kind::IoWrite);
+        let others = self.0.iter().filter(|&&kind| kind != Kind::IoWrite).flat_map(|kind| kind.opcodes());
+        for number in others.filter_map(|name| opcode::number(name)) {
+            wanted.opcodes[usize::from(number) / 64] |= 1 << (number % 64);
+        }
+        wanted.life = life && (wanted.writes || wanted.others());
+        wanted.wide = wanted.life;
+        wanted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(terms: &[&str]) -> String {
+        let terms: Vec<Term> = terms.iter().map(|t| t.parse().unwrap()).collect();
+        let kinds = Selection::new(&terms).unwrap().0;
+        kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn sets_names_and_patterns() {
+        assert_eq!(names(&[]), "io_write");
+        assert_eq!(names(&["io_write"]), "io_write");
+        assert_eq!(names(&["io_f*"]), "io_fallocate io_ftruncate io_fsync");
+        assert_eq!(names(&["io_uring"]).split(' ').count(), Kind::ALL.len());
+        assert_eq!(names(&["io_f*", "-io_fsync"]), "io_fallocate io_ftruncate");
+        assert_eq!(names(&["-io_fsync"]).split(' ').count(), Kind::ALL.len() - 1);
+        assert!("nothing".parse::<Term>().is_err_and(|e| e.contains("no event or set `nothing`")));
+        assert!(Selection::new(&["io_write".parse().unwrap(), "-io_*".parse().unwrap()]).is_err());
+    }
+
+    #[test]
+    fn every_event_has_a_page_and_a_set() {
+        for kind in Kind::ALL {
+            assert!(!kind.sets().is_empty(), "{kind:?}");
+            assert!(kind.opcodes().iter().all(|name| opcode::number(name).is_some()), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_asked_for_is_watched() {
+        let wanted = |terms: &[&str], life| {
+            let terms: Vec<Term> = terms.iter().map(|t| t.parse().unwrap()).collect();
+            Selection::new(&terms).unwrap().wanted(life)
+        };
+        assert_eq!(wanted(&[], false), Wanted::default());
+        assert!(!wanted(&["io_uring_create"], true).life);
+        let mkdir = wanted(&["io_mkdirat"], false);
+        assert_eq!((mkdir.writes, mkdir.opcodes, mkdir.wide), (false, [1 << 37, 0, 0, 0], false));
+        let all = wanted(&["io_uring"], false);
+        assert!(all.writes && all.created && all.wide && all.others());
+    }
+}
