@@ -270,7 +270,9 @@ static __noinline void op_of_request(struct work *w, struct io_kiocb *req)
 	case IORING_OP_FTRUNCATE: {
 		struct io_ftrunc *op = (void *)req;
 
-		r->arg[0] = BPF_CORE_READ(op, len);
+		/* 6.9 and later. */
+		if (bpf_core_type_exists(struct io_ftrunc))
+			r->arg[0] = BPF_CORE_READ(op, len);
 		named = false;
 		break;
 	}

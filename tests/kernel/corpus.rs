@@ -15,20 +15,27 @@ use crate::depth::Depth;
 use crate::support::{command, directory, run, workload};
 
 /// Plans and forms: names of the trials, the plan, and the arguments that force it.
-const FORMS: [(&str, &str, &[&str]); 5] = [
+const FORMS: [(&str, &str, &[&str]); 6] = [
     ("typed", "tracepoint", &["--probes", "tracepoint"]),
     ("raw", "tracepoint", &["--probes", "tracepoint", "--raw-reads"]),
     ("fentry", "fentry", &["--probes", "fentry"]),
     ("kprobe", "kprobe", &["--probes", "kprobe"]),
+    // The long record instead of the queues.
+    (WIDE, "tracepoint", &["--probes", "tracepoint", "--requests"]),
     ("kprobe-legacy", "kprobe-legacy", &["--probes", "kprobe-legacy"]),
 ];
+
+/// The form that differs from another one only in how the kernel side tells.
+pub(crate) const WIDE: &str = "requests";
 
 /// A form that this kernel runs, and what came of it.
 #[derive(Clone)]
 pub(crate) struct Form {
     pub(crate) name: &'static str,
     pub(crate) plan: &'static str,
-    arguments: &'static [&'static str],
+    pub(crate) arguments: &'static [&'static str],
+    /// It tells only of writes.
+    pub(crate) early: bool,
     run: Arc<OnceLock<Result<Run, String>>>,
 }
 
@@ -50,7 +57,8 @@ pub(crate) fn forms(root: bool) -> Result<Vec<Form>, String> {
             refusals += &format!("{name}: {why}\n");
             continue;
         }
-        forms.push(Form { name, plan, arguments, run: Arc::default() });
+        let early = root && runs(plan, &[arguments, &["-e", "io_issue_sqe"]].concat()).is_err();
+        forms.push(Form { name, plan, arguments, early, run: Arc::default() });
     }
     if forms.is_empty() { Err(refusals) } else { Ok(forms) }
 }

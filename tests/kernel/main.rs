@@ -12,6 +12,7 @@ mod filters;
 mod hard;
 mod legacy;
 mod losses;
+mod ops;
 mod output;
 mod plans;
 mod programs;
@@ -40,11 +41,13 @@ fn main() {
     let forms = corpus::forms(run);
     trials.extend(corpus::trials(&forms));
     trials.extend(plans::trials(forms.as_deref().unwrap_or_default()));
+    trials.extend(ops::trials(forms.as_deref().unwrap_or_default()));
     for (name, test) in [
         stepped::TESTS,
         stat::TESTS,
         losses::TESTS,
         legacy::TESTS,
+        ops::TESTS,
         filters::TESTS,
         endings::TESTS,
         output::TESTS,

@@ -1,0 +1,201 @@
+//! The events beside io_write: what the workload did through io_uring, field by field, under every plan that this kernel
+//! can run; new rings; the steps of a request; the kernel's opcodes.
+
+use std::collections::HashMap;
+
+use anyhow::{Context as _, Result, ensure};
+use libtest_mimic::{Failed, Trial};
+use ringwatch::kernel::facts;
+use ringwatch::opcode;
+use serde_json::Value;
+
+use crate::corpus::{Form, user_data};
+use crate::support::{Test, directory, json_lines, lost, named, run, workload};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("ops::opcodes_are_those_of_the_kernel", opcodes_are_those_of_the_kernel),
+    ("ops::new_rings_are_told", new_rings_are_told),
+    ("ops::steps_of_requests", steps_of_requests),
+    ("ops::older_kernels_say_which_events_they_tell", older_kernels_say_which_events_they_tell),
+];
+
+/// What was told of operations under one plan.
+pub(crate) fn trials(forms: &[Form]) -> Vec<Trial> {
+    let trial = |form: &Form| {
+        let form = form.clone();
+        Trial::test(format!("ops::{}", form.name), move || {
+            operations(form.arguments).map_err(|e| Failed::from(format!("{e:#}")))
+        })
+    };
+    forms.iter().filter(|form| !form.early).map(trial).collect()
+}
+
+fn operations(form: &[&str]) -> Result<()> {
+    let directory = directory()?;
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let (events, truth, work) = (path("events"), path("truth"), path("work"));
+    std::fs::create_dir(&work)?;
+    let output = format!("json:{events}");
+    let program = workload().display().to_string();
+    let mut arguments = vec!["trace", "-e", "io_uring", "-o", &output];
+    arguments.extend(form);
+    arguments.extend(["--", &program, "ops", "--truth", &truth, "--dir", &work]);
+    run(arguments)?.expect_success()?;
+
+    let events = json_lines(events.as_ref())?;
+    ensure!(lost(&events) == 0, "events were lost");
+    let mut told: HashMap<(String, u64), Vec<&Value>> = HashMap::new();
+    for event in events.iter().filter(|e| e["event"] != "io_uring_create") {
+        let name = event["event"].as_str().context("an event without a name")?.to_owned();
+        told.entry((name, user_data(&event["data"])?)).or_default().push(event);
+    }
+    let mut wrong = vec![];
+    let mut asked = 0;
+    for truth in json_lines(truth.as_ref())? {
+        if let Some(why) = truth["skipped"].as_str() {
+            eprintln!("corpus case ops::{} skipped: {why}", truth["event"].as_str().unwrap_or_default());
+            continue;
+        }
+        if truth["done"] == true {
+            ensure!(truth["requests"] == asked, "the truth has {asked} requests: {truth}");
+            continue;
+        }
+        asked += 1;
+        let name = truth["event"].as_str().context("a truth without an event")?;
+        for of in [name, "io_issue_sqe"] {
+            let found = told.remove(&(of.to_owned(), user_data(&truth)?)).unwrap_or_default();
+            match &found[..] {
+                [event] => wrong.extend(compare(&truth, event, of == name)),
+                other => wrong.push(format!("{} {of} events for {truth}", other.len())),
+            }
+        }
+    }
+    // What else was asked for has no event of its own.
+    wrong.extend(told.into_keys().filter(|(name, _)| name != "io_issue_sqe").map(|stray| format!("a stray {stray:?}")));
+    ensure!(asked > 0 && wrong.is_empty(), "{} of {asked} wrong:\n{}", wrong.len(), wrong.join("\n"));
+    Ok(())
+}
+
+/// What both events of a request say.
+const SHARED: [&str; 12] = [
+    "opcode",
+    "opcode_number",
+    "user_data",
+    "result",
+    "error",
+    "outcome",
+    "completion",
+    "submitter",
+    "worker_host_tid",
+    "device",
+    "inode",
+    "deleted",
+];
+
+fn compare(truth: &Value, event: &Value, own: bool) -> Option<String> {
+    let data = &event["data"];
+    let mut wrong = vec![];
+    for (name, value) in truth["data"].as_object()? {
+        // An open has no file while it is made.
+        let shared = SHARED.contains(&name.as_str()) && !(name == "opcode_number" && event["event"] == "io_write");
+        if (own || shared)
+            && !(event["event"] == "io_write" && name == "opcode_number")
+            && data.get(name) != Some(value)
+        {
+            wrong.push(format!("{name} is {} and not {value}", data.get(name).unwrap_or(&Value::Null)));
+        }
+    }
+    for (at, name) in [("host_pid", "host_pid"), ("host_tid", "host_tid")] {
+        if event["process"][at] != truth[name] {
+            wrong.push(format!("{at} of the process is {} and not {}", event["process"][at], truth[name]));
+        }
+    }
+    if data["latency_ns"].is_null() && data["completion"] != "skipped" {
+        wrong.push("no latency".to_owned());
+    }
+    (!wrong.is_empty()).then(|| format!("{}\n  truth {truth}\n  event {event}", wrong.join(", ")))
+}
+
+fn opcodes_are_those_of_the_kernel() -> Result<()> {
+    let kernel = facts::opcodes(None);
+    ensure!(kernel.len() > 20, "the kernel's BTF has no opcodes: {kernel:?}");
+    for (name, number) in kernel {
+        let known = u8::try_from(number).ok().and_then(opcode::name);
+        ensure!(known == Some(&name[..]), "the kernel's opcode {number} is {name}: ringwatch knows {known:?}");
+    }
+    Ok(())
+}
+
+/// `workload rings` says of each of its rings what it asked for, and which thread polls it.
+fn new_rings_are_told() -> Result<()> {
+    let directory = directory()?;
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let (events, truth) = (path("events"), path("truth"));
+    let output = format!("json:{events}");
+    let program = workload().display().to_string();
+    // It stands still until its standard input ends, which is at once.
+    let script = r#"exec "$0" rings >"$1""#;
+    let command = ["--", "sh", "-c", script, &program, &truth];
+    run(["trace", "-e", "io_uring_create", "-o", &output].iter().chain(&command))?.expect_success()?;
+
+    let events = json_lines(events.as_ref())?;
+    let told = named(&events, "io_uring_create");
+    let text = std::fs::read_to_string(&truth)?;
+    let truths: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    ensure!(truths.len() > 3, "{text}");
+    let same = |event: &Value, ring: &Value| {
+        let data = &event["data"];
+        data["sq_entries"] == ring["sq_entries"]
+            && data["cq_entries"] == ring["cq_entries"]
+            && data["flag_names"] == ring["flags"]
+            && data["sqpoll_host_tid"] == ring["sqpoll"]["host_tid"]
+            && data["worker_host_tid"] == ring["threads"][0]["host_tid"]
+    };
+    for ring in &truths {
+        let wanted =
+            truths.iter().filter(|other| ["sq_entries", "cq_entries", "flags"].iter().all(|f| other[f] == ring[f]));
+        let found = told.iter().filter(|event| same(event, ring)).count();
+        ensure!(found == wanted.count(), "{found} events for {ring} among {told:?}");
+    }
+    for event in told {
+        let data = &event["data"];
+        let polled = data["flag_names"].as_array().is_some_and(|names| names.iter().any(|name| name == "SQPOLL"));
+        ensure!(data["polling"] == polled && data["sqpoll_host_tid"].is_u64() == polled, "{event}");
+        ensure!(data["worker_host_tid"] == event["process"]["host_tid"] && data["fd"].is_i64(), "{event}");
+    }
+    Ok(())
+}
+
+/// A write to a pipe without a reader's room waits; one that may not be done at once is handed on.
+fn steps_of_requests() -> Result<()> {
+    let directory = directory()?;
+    let events = directory.path().join("events");
+    let output = format!("json:{}", events.display());
+    let program = workload().display().to_string();
+    let ended = run(["trace", "--requests", "-o", &output, "--", &program, "burst", "--writes", "64"])?;
+    ended.expect_success()?;
+    let events = json_lines(&events)?;
+    let writes = named(&events, "io_write");
+    ensure!(writes.len() == 64, "{} writes", writes.len());
+    for event in writes {
+        let life = event["data"]["life"].as_array().context("no life")?;
+        let stages: Vec<_> = life.iter().filter_map(|step| step["stage"].as_str()).collect();
+        ensure!(stages == ["submitted", "completed"], "{event}");
+        let whole: u64 = life.iter().filter_map(|step| step["after_ns"].as_u64()).sum();
+        ensure!(event["data"]["latency_ns"] == whole, "{event}");
+    }
+    Ok(())
+}
+
+/// Where the completion does not name its request, only some events can be told; that is said, and no event is made up.
+fn older_kernels_say_which_events_they_tell() -> Result<()> {
+    let ended = run(["trace", "-e", "io_mkdirat", "--duration", "1ms"])?;
+    if ended.code() != Some(0) {
+        ensure!(ended.code() == Some(1) && ended.stderr.contains("only io_write and io_uring_create"), "{ended:?}");
+    }
+    let ended = run(["trace", "-e", "io_nothing", "--duration", "1ms"])?;
+    ensure!(ended.code() == Some(2) && ended.stderr.contains("`ringwatch events` lists them"), "{ended:?}");
+    let ended = run(["trace", "-e", "io_write,-io_*", "--duration", "1ms"])?;
+    ensure!(ended.code() == Some(2) && ended.stderr.contains("leaves every event out"), "{ended:?}");
+    Ok(())
+}
