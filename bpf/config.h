@@ -38,6 +38,8 @@ struct rw_config {
 	u32 aggregate;
 	/* Writes that a CPU's queue holds: a power of two. */
 	u32 queue_len;
+	/* ringwatch itself: what it writes must not make events that it writes. */
+	u32 own;
 	/* Follow only the processes in the map `tree`. */
 	u32 tree;
 	u32 nr_pids;

@@ -30,6 +30,7 @@
 #include "early/submit.bpf.c"
 #include "early/complete.bpf.c"
 #include "probes/ring.bpf.c"
+#include "probes/file.bpf.c"
 #include "early/legacy.bpf.c"
 #include "probes/process.bpf.c"
 

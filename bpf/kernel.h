@@ -306,6 +306,7 @@ struct io_ring_ctx___6_0 {
 };
 
 struct kiocb {
+	struct file *ki_filp;
 	s64 ki_pos;
 };
 
@@ -484,7 +485,7 @@ struct io_xattr___7_0 {
 /* Registers of a probed function: the names that bpf_tracing.h asks for. */
 #if defined(__TARGET_ARCH_x86)
 struct pt_regs {
-	unsigned long di, si, dx, cx, ax;
+	unsigned long di, si, dx, cx, r8, ax;
 } __attribute__((preserve_access_index));
 #elif defined(__TARGET_ARCH_arm64)
 struct user_pt_regs {

@@ -29,6 +29,15 @@ enum rw_type {
 	RW_NAMES = 5,
 	/* A ring was created. */
 	RW_CREATED = 6,
+	/* A struct rw_write of what was done to a file without io_uring; `opcode` is an enum rw_file. */
+	RW_FILE = 7,
+};
+
+enum rw_file {
+	RW_FILE_WRITE = 0,
+	RW_FILE_WRITEV = 1,
+	RW_FILE_OPEN = 2,
+	RW_FILE_MODIFIED = 3,
 };
 
 /* How a write's end became known. */

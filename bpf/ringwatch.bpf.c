@@ -31,6 +31,7 @@
 #include "probes/complete.bpf.c"
 #include "probes/io_write.bpf.c"
 #include "probes/ring.bpf.c"
+#include "probes/file.bpf.c"
 #include "probes/process.bpf.c"
 #include "probes/sweep.bpf.c"
 

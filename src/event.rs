@@ -1,5 +1,6 @@
 //! The public events: what sinks write, and what the JSON Schema describes.
 
+pub mod files;
 pub mod ops;
 
 use std::fmt;
@@ -398,6 +399,14 @@ pub enum Data {
     IoFsync(ops::IoFsync),
     /// A command for a driver.
     IoUringCmd(ops::IoUringCmd),
+    /// A system call wrote.
+    VfsWrite(files::VfsWrite),
+    /// A system call wrote a vector.
+    VfsWritev(files::VfsWrite),
+    /// A file was opened.
+    SecurityFileOpen(files::SecurityFileOpen),
+    /// A file was changed.
+    FileModification(files::FileModification),
     /// A gap in the stream.
     EventsLost(EventsLost),
 }
@@ -411,7 +420,13 @@ impl Data {
     #[must_use]
     pub fn request(&self) -> Option<&ops::Request> {
         match self {
-            Self::IoWrite(_) | Self::IoUringCreate(_) | Self::EventsLost(_) => None,
+            Self::IoWrite(_)
+            | Self::IoUringCreate(_)
+            | Self::EventsLost(_)
+            | Self::VfsWrite(_)
+            | Self::VfsWritev(_)
+            | Self::SecurityFileOpen(_)
+            | Self::FileModification(_) => None,
             Self::IoIssueSqe(e) => Some(&e.request),
             Self::IoOpenat(e) => Some(&e.request),
             Self::IoFallocate(e) => Some(&e.request),
@@ -432,6 +447,9 @@ impl Data {
     pub fn paths(&self) -> [Option<&Text>; 2] {
         match self {
             Self::IoWrite(e) => [text(&e.path), None],
+            Self::VfsWrite(e) | Self::VfsWritev(e) => [text(&e.file.path), None],
+            Self::SecurityFileOpen(e) => [text(&e.file.path), None],
+            Self::FileModification(e) => [text(&e.file.path), None],
             Self::IoUringCreate(_) | Self::EventsLost(_) => [None, None],
             Self::IoIssueSqe(e) => [text(&e.file.path), None],
             Self::IoOpenat(e) => [text(&e.name.path), None],

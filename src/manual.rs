@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
+use crate::event::files::{FileModification, SecurityFileOpen, VfsWrite};
 use crate::event::ops::{
     IoFallocate, IoFsync, IoFtruncate, IoIssueSqe, IoMkdirat, IoOpenat, IoRenameat, IoSetxattr, IoSplice, IoSymlinkat,
     IoUnlinkat, IoUringCmd, IoUringCreate,
@@ -49,8 +50,11 @@ const REQUESTS: &[&str] = &[
 /// Where a completion names its request.
 const NEWER: &str = "Linux 5.18 and later; see docs/compatibility.md";
 
+/// What watches functions.
+const FUNCTIONS: &str = "Linux 5.5 and later where the kernel takes programs for functions, by fentry or kprobe; `ringwatch check` says where not";
+
 /// All pages.
-pub const PAGES: [Page; 17] = [
+pub const PAGES: [Page; 21] = [
     Page {
         name: "io_write",
         summary: "a write made through io_uring",
@@ -253,6 +257,53 @@ worker of io-wq or the ring's polling thread did the work.",
         use_cases: &["Detect writes to a device that bypass its file system (NVMe passthrough)."],
         related: &["io_write", "io_issue_sqe"],
         schema: || schema_of::<IoUringCmd>(),
+    },
+    Page {
+        name: "vfs_write",
+        summary: "a write by a system call",
+        sets: &["files"],
+        description: "One event for each write(2) and pwrite64(2), so that one policy covers both worlds: a write through io_uring never appears here, and these never as io_write.",
+        dependencies: &["function vfs_write (fentry or kprobe)"],
+        kernels: FUNCTIONS,
+        use_cases: &["Watch a file whichever way it is written."],
+        related: &["io_write", "vfs_writev"],
+        schema: || schema_of::<VfsWrite>(),
+    },
+    Page {
+        name: "vfs_writev",
+        summary: "a write of a vector by a system call",
+        sets: &["files"],
+        description: "One event for each writev(2), pwritev(2) and pwritev2(2); a write through io_uring never appears here.",
+        dependencies: &["function vfs_writev (fentry or kprobe)"],
+        kernels: FUNCTIONS,
+        use_cases: &["Watch a file whichever way it is written."],
+        related: &["io_write", "vfs_write"],
+        schema: || schema_of::<VfsWrite>(),
+    },
+    Page {
+        name: "security_file_open",
+        summary: "a file is opened",
+        sets: &["files"],
+        description: "One event for each open that the security modules are asked about, with what they said: by system calls, by exec and by io_uring.",
+        dependencies: &["function security_file_open (fentry or kprobe)"],
+        kernels: FUNCTIONS,
+        use_cases: &["See who opens a file, whichever way."],
+        related: &["io_openat", "vfs_write"],
+        schema: || schema_of::<SecurityFileOpen>(),
+    },
+    Page {
+        name: "file_modification",
+        summary: "what a file holds changes",
+        sets: &["files"],
+        description: "One event for each regular file between its open and its close whose content is about to change, told at the first change; by whatever means: system calls, io_uring, mapped memory. Truncation is not told.",
+        dependencies: &[
+            "functions file_modified, kiocb_modified and file_update_time (fentry or kprobe)",
+            "function security_file_free",
+        ],
+        kernels: FUNCTIONS,
+        use_cases: &["Integrity monitoring with one event for each change."],
+        related: &["io_write", "vfs_write"],
+        schema: || schema_of::<FileModification>(),
     },
     Page {
         name: "events_lost",

@@ -129,6 +129,19 @@ pub struct Names<'a> {
     pub strings: [&'a [u8]; 3],
 }
 
+/// What was done to a file outside of io_uring; `enum rw_file`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileAct {
+    /// A system call wrote.
+    Write,
+    /// A system call wrote a vector.
+    Writev,
+    /// It was opened.
+    Open,
+    /// What it holds was changed, for the first time since it was opened.
+    Modified,
+}
+
 /// A ring that was created.
 #[derive(Debug, Clone, Copy)]
 pub struct Created(rw_created);
@@ -187,6 +200,8 @@ pub enum Record<'a> {
     Names(Names<'a>),
     /// A ring was created.
     Created(Created),
+    /// Something was done to a file outside of io_uring.
+    File(FileAct, Write),
 }
 
 /// Bytes that are no record.
@@ -211,6 +226,7 @@ mod kind {
     pub(super) const REQUEST: u32 = 4;
     pub(super) const NAMES: u32 = 5;
     pub(super) const CREATED: u32 = 6;
+    pub(super) const FILE: u32 = 7;
 }
 
 /// `RW_END_IN_FLIGHT`.
@@ -308,6 +324,17 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, Malformed> {
         }
         kind::NAMES => Ok(Record::Names(names(bytes)?)),
         kind::CREATED => Ok(Record::Created(Created(head(bytes)?))),
+        kind::FILE => {
+            let write = Write::new(head(bytes)?)?;
+            let act = match write.opcode {
+                0 => FileAct::Write,
+                1 => FileAct::Writev,
+                2 => FileAct::Open,
+                3 => FileAct::Modified,
+                other => return Err(Malformed::Field("opcode", other.into())),
+            };
+            Ok(Record::File(act, write))
+        }
         kind::PATH => {
             let raw: rw_path = head(bytes)?;
             Ok(Record::Path(Path {
@@ -505,7 +532,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_crash_the_decoder(bytes in proptest::collection::vec(any::<u8>(), 0..400), kind in 0u32..8) {
+        fn no_bytes_crash_the_decoder(bytes in proptest::collection::vec(any::<u8>(), 0..400), kind in 0u32..9) {
             let mut bytes = bytes;
             if let Some(first) = bytes.first_chunk_mut() {
                 *first = kind.to_ne_bytes();

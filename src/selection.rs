@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use globset::{Glob, GlobMatcher};
 
-use crate::kernel::plan::Wanted;
+use crate::kernel::plan::{Files, Wanted};
 use crate::manual;
 use crate::opcode;
 
@@ -43,11 +43,19 @@ pub enum Kind {
     IoFsync,
     /// A command for a driver.
     IoUringCmd,
+    /// A system call wrote.
+    VfsWrite,
+    /// A system call wrote a vector.
+    VfsWritev,
+    /// A file was opened.
+    SecurityFileOpen,
+    /// A file was changed.
+    FileModification,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 20] = [
         Self::IoWrite,
         Self::IoUringCreate,
         Self::IoIssueSqe,
@@ -64,6 +72,10 @@ impl Kind {
         Self::IoSetxattr,
         Self::IoFsync,
         Self::IoUringCmd,
+        Self::VfsWrite,
+        Self::VfsWritev,
+        Self::SecurityFileOpen,
+        Self::FileModification,
     ];
 
     /// The event's name.
@@ -86,6 +98,10 @@ impl Kind {
             Self::IoSetxattr => "io_setxattr",
             Self::IoFsync => "io_fsync",
             Self::IoUringCmd => "io_uring_cmd",
+            Self::VfsWrite => "vfs_write",
+            Self::VfsWritev => "vfs_writev",
+            Self::SecurityFileOpen => "security_file_open",
+            Self::FileModification => "file_modification",
         }
     }
 
@@ -93,7 +109,12 @@ impl Kind {
     #[must_use]
     pub fn opcodes(self) -> &'static [&'static str] {
         match self {
-            Self::IoUringCreate | Self::IoIssueSqe => &[],
+            Self::IoUringCreate
+            | Self::IoIssueSqe
+            | Self::VfsWrite
+            | Self::VfsWritev
+            | Self::SecurityFileOpen
+            | Self::FileModification => &[],
             Self::IoWrite => &["WRITE", "WRITEV", "WRITE_FIXED", "WRITEV_FIXED"],
             Self::IoOpenat => &["OPENAT", "OPENAT2"],
             Self::IoFallocate => &["FALLOCATE"],
@@ -195,7 +216,13 @@ impl Selection {
     /// What the kernel side must watch; `life`: with the steps of each request.
     #[must_use]
     pub fn wanted(&self, life: bool) -> Wanted {
-        let mut wanted = Wanted { created: self.has(Kind::IoUringCreate), ..Wanted::default() };
+        let files = Files {
+            write: self.has(Kind::VfsWrite),
+            writev: self.has(Kind::VfsWritev),
+            open: self.has(Kind::SecurityFileOpen),
+            modified: self.has(Kind::FileModification),
+        };
+        let mut wanted = Wanted { created: self.has(Kind::IoUringCreate), files, ..Wanted::default() };
         if self.has(Kind::IoIssueSqe) {
             return Wanted { writes: true, opcodes: [u64::MAX; 4], wide: true, life, ..wanted };
         }
@@ -225,9 +252,10 @@ mod tests {
         assert_eq!(names(&[]), "io_write");
         assert_eq!(names(&["io_write"]), "io_write");
         assert_eq!(names(&["io_f*"]), "io_fallocate io_ftruncate io_fsync");
-        assert_eq!(names(&["io_uring"]).split(' ').count(), Kind::ALL.len());
+        assert_eq!(names(&["io_uring"]).split(' ').count(), Kind::ALL.len() - 4);
+        assert_eq!(names(&["vfs_*", "io_write"]), "io_write vfs_write vfs_writev");
         assert_eq!(names(&["io_f*", "-io_fsync"]), "io_fallocate io_ftruncate");
-        assert_eq!(names(&["-io_fsync"]).split(' ').count(), Kind::ALL.len() - 1);
+        assert_eq!(names(&["-io_fsync"]).split(' ').count(), Kind::ALL.len() - 5);
         assert!("nothing".parse::<Term>().is_err_and(|e| e.contains("no event or set `nothing`")));
         assert!(Selection::new(&["io_write".parse().unwrap(), "-io_*".parse().unwrap()]).is_err());
     }

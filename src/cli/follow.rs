@@ -75,10 +75,14 @@ impl Follow {
             }
         }
         let sources = sources(self.btf.as_deref(), self.probes)?;
-        let mut plan = plan(&Facts::collect(&sources), self.probes)?;
+        let facts = Facts::collect(&sources);
+        let mut plan = plan(&facts, self.probes)?;
         if self.raw_reads {
             plan = plan.raw("asked for");
         }
+        plan.watch_files(&facts, wanted.files).map_err(|why| {
+            anyhow!("vfs_write, vfs_writev, security_file_open and file_modification cannot be told: {why}")
+        })?;
         plan.limit_to(wanted).map_err(|why| anyhow!("the plan {} cannot tell of these events: {why}", plan.kind))?;
         if !self.command.is_empty() {
             plan.follow_tree();

@@ -89,6 +89,7 @@ impl Enricher {
             Record::Request(request) => self.request(request, emit),
             Record::Created(created) if self.selection.has(Kind::IoUringCreate) => emit(&self.created(created)),
             Record::Created(_) => {}
+            Record::File(act, write) => emit(&self.file_act(*act, write)),
         }
     }
 

@@ -2,13 +2,14 @@
 
 use super::name::{Held, named, old_new};
 use super::{Enricher, completion, errno_name, executor, latency, outcome, submitter};
+use crate::event::files::{FileModification, SecurityFileOpen, VfsWrite};
 use crate::event::ops::{
     Descriptor, File, IoFallocate, IoFsync, IoFtruncate, IoIssueSqe, IoMkdirat, IoOpenat, IoRenameat, IoSetxattr,
     IoSplice, IoSymlinkat, IoUnlinkat, IoUringCmd, IoUringCreate, PathSource, Stage, Step,
 };
 use crate::event::{Data, Event, Outcome, Pointer, ops};
 use crate::opcode;
-use crate::record::{Created, End, Request, flag};
+use crate::record::{Created, End, FileAct, Request, Write, flag};
 use crate::rings::flag_names;
 use crate::selection::Kind;
 
@@ -74,7 +75,7 @@ impl Enricher {
         }
         if self.selection.has(Kind::IoIssueSqe) {
             let data = Data::IoIssueSqe(IoIssueSqe {
-                file: self.file(r),
+                file: self.file(&r.write),
                 flags: r.req_flags,
                 flag_names: opcode::request_flags(r.req_flags, &self.request_flags),
                 sq_thread: r.write.has(flag::SQPOLL),
@@ -135,8 +136,43 @@ impl Enricher {
         }
     }
 
-    fn file(&self, r: &Request) -> File {
-        let w = &r.write;
+    /// What was done to a file outside of io_uring.
+    pub(super) fn file_act(&self, act: FileAct, w: &Write) -> Event {
+        let file = self.file(w);
+        let error = (w.result < 0).then(|| errno_name(w.result.saturating_neg()));
+        let outcome = outcome(Some(w.result));
+        let data = match act {
+            FileAct::Write | FileAct::Writev => {
+                let written = VfsWrite {
+                    file,
+                    pos: Some(w.asked_pos).filter(|&pos| pos != -1 && !w.has(flag::NO_POS)),
+                    buf: Pointer(w.buf),
+                    len: w.len,
+                    iov_count: (act == FileAct::Writev).then_some(w.iov_count),
+                    result: w.result,
+                    error,
+                    outcome,
+                    worker_host_tid: w.tid,
+                };
+                if act == FileAct::Write { Data::VfsWrite(written) } else { Data::VfsWritev(written) }
+            }
+            FileAct::Open => Data::SecurityFileOpen(SecurityFileOpen {
+                file,
+                flags: w.rw_flags.into(),
+                flag_names: opcode::open_flags(w.rw_flags.into()),
+                created: w.has(flag::CREATED),
+                result: w.result,
+                error,
+                outcome,
+                worker_host_tid: w.tid,
+            }),
+            FileAct::Modified => Data::FileModification(FileModification { file, worker_host_tid: w.tid }),
+        };
+        let process = self.tasks.get(w.task_id).cloned();
+        Event { timestamp: self.clock.from_monotonic(w.end_ns), data, process }
+    }
+
+    fn file(&self, w: &Write) -> File {
         let known = w.has(flag::FILE);
         let path = known.then(|| self.paths.get(w.path_id).cloned()).flatten();
         File {
@@ -154,7 +190,7 @@ impl Enricher {
         let w = &r.write;
         let seen = w.has(flag::SUBMIT);
         let request = self.common(r, Some(kind));
-        let file = self.file(r);
+        let file = self.file(w);
         let descriptor = Descriptor { fd: seen.then_some(w.fd), fixed_file: w.has(flag::FIXED_FILE) };
         let source = if w.has(flag::USER_NAMES) { PathSource::UserMemory } else { PathSource::Name };
         let dirfd = seen.then_some(w.fd);
@@ -163,7 +199,13 @@ impl Enricher {
         let current = |offset: i64| Some(offset).filter(|&o| seen && o != -1);
         let [a, b, c, d] = r.arg;
         Some(match kind {
-            Kind::IoWrite | Kind::IoUringCreate | Kind::IoIssueSqe => return None,
+            Kind::IoWrite
+            | Kind::IoUringCreate
+            | Kind::IoIssueSqe
+            | Kind::VfsWrite
+            | Kind::VfsWritev
+            | Kind::SecurityFileOpen
+            | Kind::FileModification => return None,
             Kind::IoOpenat => {
                 let flags = unsigned(a);
                 let opened = w.result >= 0 && matches!(w.end, End::Cqe | End::Overflow);

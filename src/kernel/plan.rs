@@ -79,11 +79,27 @@ pub struct Wanted {
     pub life: bool,
     /// New rings.
     pub created: bool,
+    /// What happens to files outside of io_uring.
+    pub files: Files,
+}
+
+/// What is watched of files outside of io_uring.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is asked for by itself")]
+pub struct Files {
+    /// write(2) and its like.
+    pub write: bool,
+    /// writev(2) and its like.
+    pub writev: bool,
+    /// Opens.
+    pub open: bool,
+    /// The first change of what a file holds.
+    pub modified: bool,
 }
 
 impl Default for Wanted {
     fn default() -> Self {
-        Self { writes: true, opcodes: [0; 4], wide: false, life: false, created: false }
+        Self { writes: true, opcodes: [0; 4], wide: false, life: false, created: false, files: Files::default() }
     }
 }
 
@@ -488,7 +504,7 @@ impl Plan {
             return Err("before 5.18 io_uring_complete does not name the request, so that only io_write and io_uring_create are told".to_owned());
         }
         let needed = |probe: Probe| match probe {
-            Probe::IoUringCreate | Probe::IoUringSetup => true,
+            Probe::IoUringCreate | Probe::IoUringSetup => wanted.created || wanted.requests(),
             Probe::IoWrite | Probe::IoWriteReturn | Probe::KiocbDone => wanted.writes,
             Probe::IoUringPollArm => wanted.life,
             Probe::SchedProcessFork | Probe::SchedProcessExit => true,
@@ -496,9 +512,49 @@ impl Plan {
         };
         self.probes.retain(|choice| needed(choice.probe));
         self.missing.retain(|(probe, _)| needed(*probe));
-        if self.probes.is_empty() {
-            return Err("the kernel has no probe that tells of it".to_owned());
+        Ok(())
+    }
+
+    /// Adds the probes that watch files outside of io_uring.
+    ///
+    /// # Errors
+    /// The kernel takes no programs for functions.
+    pub fn watch_files(&mut self, facts: &Facts, files: Files) -> Result<(), String> {
+        let pairs = [
+            (files.write, Probe::VfsWrite, Probe::VfsWriteReturn),
+            (files.writev, Probe::VfsWritev, Probe::VfsWritevReturn),
+            (files.open, Probe::SecurityFileOpen, Probe::SecurityFileOpenReturn),
+        ];
+        if files == Files::default() {
+            return Ok(());
         }
+        let twin = match self.kind {
+            PlanKind::Fentry => Twin::Fentry,
+            PlanKind::Tracepoint if facts.kprobes == Some(false) => {
+                return Err("the kernel takes no programs for functions: neither by fentry nor by kprobe".to_owned());
+            }
+            PlanKind::Tracepoint | PlanKind::Kprobe | PlanKind::KprobeLegacy => Twin::Kprobe,
+        };
+        let mut found = Found::default();
+        for (_, entry, end) in pairs.into_iter().filter(|(wanted, ..)| *wanted) {
+            found.add(end, twin, facts.has_function(end.name()));
+            if twin == Twin::Kprobe {
+                found.add(entry, twin, facts.has_function(entry.name()));
+            }
+        }
+        if files.modified {
+            found.add(Probe::SecurityFileFree, twin, facts.has_function(Probe::SecurityFileFree.name()));
+            let changes = [Probe::FileModified, Probe::KiocbModified, Probe::FileUpdateTime];
+            let there = changes.map(|probe| facts.has_function(probe.name()));
+            if there == [false; 3] {
+                found.add(Probe::FileUpdateTime, twin, false);
+            }
+            for (probe, there) in changes.into_iter().zip(there).filter(|(_, there)| *there) {
+                found.add(probe, twin, there);
+            }
+        }
+        self.probes.extend(found.probes);
+        self.missing.extend(found.missing);
         Ok(())
     }
 

@@ -44,6 +44,26 @@ pub enum Probe {
     IoCqringAddEvent,
     /// The system call that creates a ring returns.
     IoUringSetup,
+    /// `vfs_write` is called.
+    VfsWrite,
+    /// `vfs_write` returns.
+    VfsWriteReturn,
+    /// `vfs_writev` is called.
+    VfsWritev,
+    /// `vfs_writev` returns.
+    VfsWritevReturn,
+    /// A file is about to be opened.
+    SecurityFileOpen,
+    /// The security modules have judged an open.
+    SecurityFileOpenReturn,
+    /// A file is about to be changed.
+    FileModified,
+    /// The same, for a request.
+    KiocbModified,
+    /// The same, where a file system does without these.
+    FileUpdateTime,
+    /// An open file ends.
+    SecurityFileFree,
     /// A process forked: the followed tree grows.
     SchedProcessFork,
     /// A process ended: the followed tree shrinks.
@@ -61,7 +81,7 @@ impl Probe {
     ];
 
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 31] = [
         Self::IoUringSubmitReq,
         Self::IoUringSubmitSqe,
         Self::IoUringReqFailed,
@@ -81,6 +101,16 @@ impl Probe {
         Self::IoCqringFillEvent,
         Self::IoCqringAddEvent,
         Self::IoUringSetup,
+        Self::VfsWrite,
+        Self::VfsWriteReturn,
+        Self::VfsWritev,
+        Self::VfsWritevReturn,
+        Self::SecurityFileOpen,
+        Self::SecurityFileOpenReturn,
+        Self::FileModified,
+        Self::KiocbModified,
+        Self::FileUpdateTime,
+        Self::SecurityFileFree,
         Self::SchedProcessFork,
         Self::SchedProcessExit,
     ];
@@ -107,6 +137,13 @@ impl Probe {
             Self::IoCqringFillEvent => "io_cqring_fill_event",
             Self::IoCqringAddEvent => "io_cqring_add_event",
             Self::IoUringSetup => "io_uring_setup",
+            Self::VfsWrite | Self::VfsWriteReturn => "vfs_write",
+            Self::VfsWritev | Self::VfsWritevReturn => "vfs_writev",
+            Self::SecurityFileOpen | Self::SecurityFileOpenReturn => "security_file_open",
+            Self::FileModified => "file_modified",
+            Self::KiocbModified => "kiocb_modified",
+            Self::FileUpdateTime => "file_update_time",
+            Self::SecurityFileFree => "security_file_free",
             Self::SchedProcessFork => "sched_process_fork",
             Self::SchedProcessExit => "sched_process_exit",
         }
@@ -116,7 +153,11 @@ impl Probe {
     #[must_use]
     pub fn place(self) -> String {
         match self {
-            Self::IoWriteReturn | Self::IoUringSetup => format!("{} (return)", self.name()),
+            Self::IoWriteReturn
+            | Self::IoUringSetup
+            | Self::VfsWriteReturn
+            | Self::VfsWritevReturn
+            | Self::SecurityFileOpenReturn => format!("{} (return)", self.name()),
             _ => self.name().to_owned(),
         }
     }
@@ -136,6 +177,24 @@ impl Probe {
                 | Self::IoCqringFillEvent
                 | Self::IoCqringAddEvent
                 | Self::IoUringSetup
+        ) || self.is_of_files()
+    }
+
+    /// Whether it watches files outside of io_uring.
+    #[must_use]
+    pub fn is_of_files(self) -> bool {
+        matches!(
+            self,
+            Self::VfsWrite
+                | Self::VfsWriteReturn
+                | Self::VfsWritev
+                | Self::VfsWritevReturn
+                | Self::SecurityFileOpen
+                | Self::SecurityFileOpenReturn
+                | Self::FileModified
+                | Self::KiocbModified
+                | Self::FileUpdateTime
+                | Self::SecurityFileFree
         )
     }
 
@@ -164,6 +223,15 @@ impl Probe {
             }
             Self::IoCqringFillEvent | Self::IoCqringAddEvent => {
                 Some("writes that fail before they reach their file are told late, with unknown result")
+            }
+            Self::VfsWrite | Self::VfsWriteReturn => Some("system calls that write are not told"),
+            Self::VfsWritev | Self::VfsWritevReturn => Some("system calls that write vectors are not told"),
+            Self::SecurityFileOpen | Self::SecurityFileOpenReturn => Some("opens are not told"),
+            Self::FileModified | Self::KiocbModified | Self::FileUpdateTime => {
+                Some("changes of files on some file systems are not told")
+            }
+            Self::SecurityFileFree => {
+                Some("where a closed file's memory serves another one, the change of that one may not be told")
             }
             Self::SchedProcessFork => Some("children of the followed processes are not followed"),
             Self::SchedProcessExit => Some("a reused process id of the followed tree stays followed"),

@@ -99,22 +99,22 @@ fn row(data: &Data) -> Option<Row<'_>> {
             life: w.life.as_deref(),
             what: what(data),
         }),
-        Data::IoUringCreate(c) => Some(Row {
-            op: "create".into(),
-            tid: c.worker_host_tid,
-            submitter: Submitter::Thread,
-            len: None,
-            transfer: false,
-            result: Some(c.fd),
-            error: None,
-            outcome: Outcome::Success,
-            completion: Completion::Cqe,
-            pos: None,
-            latency_ns: None,
-            executor: None,
-            life: None,
-            what: what(data),
+        Data::VfsWrite(e) | Data::VfsWritev(e) => Some(Row {
+            op: if matches!(data, Data::VfsWrite(_)) { "write".into() } else { "writev".into() },
+            len: Some(e.len.into()),
+            transfer: true,
+            pos: e.pos,
+            ..plain(e.worker_host_tid, e.result, e.error, e.outcome, data)
         }),
+        Data::SecurityFileOpen(e) => {
+            Some(Row { op: "open".into(), ..plain(e.worker_host_tid, e.result, e.error, e.outcome, data) })
+        }
+        Data::FileModification(e) => {
+            Some(Row { op: "modified".into(), ..plain(e.worker_host_tid, 0, None, Outcome::Success, data) })
+        }
+        Data::IoUringCreate(c) => {
+            Some(Row { op: "create".into(), ..plain(c.worker_host_tid, c.fd, None, Outcome::Success, data) })
+        }
         _ => {
             let request = data.request()?;
             Some(Row {
@@ -134,6 +134,26 @@ fn row(data: &Data) -> Option<Row<'_>> {
                 what: what(data),
             })
         }
+    }
+}
+
+/// What no request did.
+fn plain<'a>(tid: u32, result: i32, error: Option<&'static str>, outcome: Outcome, data: &Data) -> Row<'a> {
+    Row {
+        op: "".into(),
+        tid,
+        submitter: Submitter::Thread,
+        len: None,
+        transfer: false,
+        result: Some(result),
+        error,
+        outcome,
+        completion: Completion::Cqe,
+        pos: None,
+        latency_ns: None,
+        executor: None,
+        life: None,
+        what: what(data),
     }
 }
 
@@ -181,6 +201,11 @@ fn what(data: &Data) -> String {
             format!("ring of {} and {} entries{flags}", c.sq_entries, c.cq_entries)
         }
         Data::IoIssueSqe(e) => path + deleted(e.file.deleted),
+        Data::VfsWrite(e) | Data::VfsWritev(e) => path + deleted(e.file.deleted),
+        Data::SecurityFileOpen(e) => {
+            format!("{path} {}{}", e.flag_names.join("|"), if e.created { " (created)" } else { "" })
+        }
+        Data::FileModification(e) => path + deleted(e.file.deleted),
         Data::IoOpenat(e) => {
             let made = if e.created == Some(true) { " (created)" } else { "" };
             let emptied = if e.truncated == Some(true) { " (truncated)" } else { "" };

@@ -8,6 +8,7 @@
 mod corpus;
 mod depth;
 mod endings;
+mod files;
 mod filters;
 mod hard;
 mod legacy;
@@ -41,12 +42,14 @@ fn main() {
     let forms = corpus::forms(run);
     trials.extend(corpus::trials(&forms));
     trials.extend(plans::trials(forms.as_deref().unwrap_or_default()));
+    trials.extend(files::trials(forms.as_deref().unwrap_or_default()));
     trials.extend(ops::trials(forms.as_deref().unwrap_or_default()));
     for (name, test) in [
         stepped::TESTS,
         stat::TESTS,
         losses::TESTS,
         legacy::TESTS,
+        files::TESTS,
         ops::TESTS,
         filters::TESTS,
         endings::TESTS,

@@ -73,6 +73,7 @@ macro_rules! object {
                 cfg.created = options.wanted.created.into();
                 cfg.queue_len = queue_length(options)?;
                 cfg.aggregate = options.rows.is_some().into();
+                cfg.own = std::process::id();
                 cfg.tree = options.tree.into();
                 cfg.nr_pids = some(&options.pids, &mut cfg.pids);
                 cfg.nr_uids = some(&options.uids, &mut cfg.uids);
@@ -104,6 +105,23 @@ object!(typed, OpenTypedProgs, TypedProgs, {
     IoWriteReturn Fentry io_write_exit
     IoWriteReturn Kprobe io_write_return
     IoWrite Kprobe io_write_entry
+    VfsWriteReturn Fentry vfs_write_exit
+    VfsWriteReturn Kprobe vfs_write_return
+    VfsWrite Kprobe vfs_write_entry
+    VfsWritevReturn Fentry vfs_writev_exit
+    VfsWritevReturn Kprobe vfs_writev_return
+    VfsWritev Kprobe vfs_writev_entry
+    SecurityFileOpenReturn Fentry file_open_exit
+    SecurityFileOpenReturn Kprobe file_open_return
+    SecurityFileOpen Kprobe file_open_entry
+    FileModified Fentry file_modified_fentry
+    FileModified Kprobe file_modified_kprobe
+    KiocbModified Fentry kiocb_modified_fentry
+    KiocbModified Kprobe kiocb_modified_kprobe
+    FileUpdateTime Fentry file_update_time_fentry
+    FileUpdateTime Kprobe file_update_time_kprobe
+    SecurityFileFree Fentry file_free_fentry
+    SecurityFileFree Kprobe file_free_kprobe
     SchedProcessFork Raw process_fork
     SchedProcessExit Raw process_exit
 } { sweep sweep_all in_flight });
@@ -126,6 +144,23 @@ object!(raw, OpenRawProgs, RawProgs, {
     IoWriteReturn Fentry io_write_exit
     IoWriteReturn Kprobe io_write_return
     IoWrite Kprobe io_write_entry
+    VfsWriteReturn Fentry vfs_write_exit
+    VfsWriteReturn Kprobe vfs_write_return
+    VfsWrite Kprobe vfs_write_entry
+    VfsWritevReturn Fentry vfs_writev_exit
+    VfsWritevReturn Kprobe vfs_writev_return
+    VfsWritev Kprobe vfs_writev_entry
+    SecurityFileOpenReturn Fentry file_open_exit
+    SecurityFileOpenReturn Kprobe file_open_return
+    SecurityFileOpen Kprobe file_open_entry
+    FileModified Fentry file_modified_fentry
+    FileModified Kprobe file_modified_kprobe
+    KiocbModified Fentry kiocb_modified_fentry
+    KiocbModified Kprobe kiocb_modified_kprobe
+    FileUpdateTime Fentry file_update_time_fentry
+    FileUpdateTime Kprobe file_update_time_kprobe
+    SecurityFileFree Fentry file_free_fentry
+    SecurityFileFree Kprobe file_free_kprobe
     SchedProcessFork Raw process_fork
     SchedProcessExit Raw process_exit
 } { sweep sweep_all in_flight });
@@ -152,6 +187,23 @@ object!(early, OpenEarlyProgs, EarlyProgs, {
     IoCqringFillEvent Kprobe54 legacy_fill_event
     IoCqringAddEvent Kprobe54 legacy_add_event
     IoUringSetup Kprobe54 legacy_setup
+    VfsWriteReturn Fentry vfs_write_exit
+    VfsWriteReturn Kprobe vfs_write_return
+    VfsWrite Kprobe vfs_write_entry
+    VfsWritevReturn Fentry vfs_writev_exit
+    VfsWritevReturn Kprobe vfs_writev_return
+    VfsWritev Kprobe vfs_writev_entry
+    SecurityFileOpenReturn Fentry file_open_exit
+    SecurityFileOpenReturn Kprobe file_open_return
+    SecurityFileOpen Kprobe file_open_entry
+    FileModified Fentry file_modified_fentry
+    FileModified Kprobe file_modified_kprobe
+    KiocbModified Fentry kiocb_modified_fentry
+    KiocbModified Kprobe kiocb_modified_kprobe
+    FileUpdateTime Fentry file_update_time_fentry
+    FileUpdateTime Kprobe file_update_time_kprobe
+    SecurityFileFree Fentry file_free_fentry
+    SecurityFileFree Kprobe file_free_kprobe
     SchedProcessFork Raw process_fork
     SchedProcessExit Raw process_exit
 } {});
