@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::cases::CASES;
 use crate::runner::{self, Places};
-use crate::{burst, demo, inventory, stepped};
+use crate::{burst, demo, inventory, ops, stepped};
 
 #[derive(Debug, Parser)]
 #[command(version, about)]
@@ -53,6 +53,15 @@ enum Command {
         #[arg(long)]
         dir: PathBuf,
     },
+    /// Open, make, name, link, remove and change files by requests of every kind, and write down what came of it
+    Ops {
+        /// File to append the truth to, one JSON object a line
+        #[arg(long, value_name = "FILE")]
+        truth: PathBuf,
+        /// Directory to work in; a new one is made below it
+        #[arg(long)]
+        dir: PathBuf,
+    },
     /// Rings of all kinds that stand still: what they are on stdout, then `ready`, until stdin ends
     Rings,
     /// A few seconds of lively writes to look at
@@ -88,6 +97,7 @@ pub(crate) fn run() -> Result<ExitCode> {
             let good = stepped::run(&case, &truth, &dir)?;
             Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
+        Command::Ops { truth, dir } => ops::run(&truth, &dir).map(|()| ExitCode::SUCCESS),
         Command::Rings => inventory::run().map(|()| ExitCode::SUCCESS),
         Command::Demo { seconds } => demo::run(seconds).map(|()| ExitCode::SUCCESS),
         Command::Burst(options) => burst::run(&options).map(|()| ExitCode::SUCCESS),

@@ -8,13 +8,14 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, anyhow};
+use serde::Serialize;
 
 use crate::os;
 use crate::request::Request;
 use crate::ring::{Ring, Setup};
 use crate::session::Session;
 use crate::sys;
-use crate::truth::{CaseEnd, Truth};
+use crate::truth::CaseEnd;
 
 /// Why a case did not run; not a failure.
 #[derive(Debug)]
@@ -191,10 +192,8 @@ impl Cx {
         self.plain_ring()?.run(self, requests)
     }
 
-    pub(crate) fn record(&self, truth: &Truth) -> Result<()> {
-        let mut line = serde_json::to_vec(truth)?;
-        line.push(b'\n');
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&line);
+    pub(crate) fn record(&self, truth: &impl Serialize) -> Result<()> {
+        self.append(truth)?;
         self.shared.recorded.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
@@ -206,10 +205,28 @@ impl Cx {
         Ok(())
     }
 
+    /// How many requests were recorded.
+    pub(crate) fn recorded(&self) -> u64 {
+        self.shared.recorded.load(Ordering::Relaxed)
+    }
+
+    /// A line that is no request's.
+    pub(crate) fn remark(&self, line: &impl Serialize) -> Result<()> {
+        self.append(line)?;
+        self.flush()
+    }
+
+    fn append(&self, line: &impl Serialize) -> Result<()> {
+        let mut line = serde_json::to_vec(line)?;
+        line.push(b'\n');
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&line);
+        Ok(())
+    }
+
     /// The line that closes the case.
     pub(crate) fn end(&self, outcome: &Result<()>) -> Result<()> {
         self.flush()?;
-        write_end(&self.truth, self.case, outcome, self.shared.recorded.load(Ordering::Relaxed))
+        write_end(&self.truth, self.case, outcome, self.recorded())
     }
 
     /// Runs `work` in a forked process, which writes down its own truth.

@@ -8,6 +8,7 @@ mod cx;
 mod demo;
 mod inventory;
 mod loopdev;
+mod ops;
 mod os;
 mod request;
 mod ring;

@@ -7,11 +7,27 @@ use std::io;
 
 pub(crate) const OP_NOP: u8 = 0;
 pub(crate) const OP_WRITEV: u8 = 2;
+pub(crate) const OP_FSYNC: u8 = 3;
 pub(crate) const OP_WRITE_FIXED: u8 = 5;
 pub(crate) const OP_ASYNC_CANCEL: u8 = 14;
 pub(crate) const OP_LINK_TIMEOUT: u8 = 15;
+pub(crate) const OP_FALLOCATE: u8 = 17;
 pub(crate) const OP_OPENAT: u8 = 18;
+pub(crate) const OP_CLOSE: u8 = 19;
+pub(crate) const OP_STATX: u8 = 21;
 pub(crate) const OP_WRITE: u8 = 23;
+pub(crate) const OP_OPENAT2: u8 = 28;
+pub(crate) const OP_SPLICE: u8 = 30;
+pub(crate) const OP_TEE: u8 = 33;
+pub(crate) const OP_RENAMEAT: u8 = 35;
+pub(crate) const OP_UNLINKAT: u8 = 36;
+pub(crate) const OP_MKDIRAT: u8 = 37;
+pub(crate) const OP_SYMLINKAT: u8 = 38;
+pub(crate) const OP_LINKAT: u8 = 39;
+pub(crate) const OP_FSETXATTR: u8 = 41;
+pub(crate) const OP_SETXATTR: u8 = 42;
+pub(crate) const OP_URING_CMD: u8 = 46;
+pub(crate) const OP_FTRUNCATE: u8 = 55;
 pub(crate) const OP_WRITEV_FIXED: u8 = 61;
 
 pub(crate) const SQE_FIXED_FILE: u8 = 1 << 0;
@@ -21,6 +37,11 @@ pub(crate) const SQE_IO_HARDLINK: u8 = 1 << 3;
 pub(crate) const SQE_ASYNC: u8 = 1 << 4;
 pub(crate) const SQE_BUFFER_SELECT: u8 = 1 << 5;
 pub(crate) const SQE_CQE_SKIP_SUCCESS: u8 = 1 << 6;
+
+pub(crate) const FSYNC_DATASYNC: u32 = 1 << 0;
+pub(crate) const SPLICE_FD_IN_FIXED: u32 = 1 << 31;
+/// As `file_index`: the kernel picks a free slot.
+pub(crate) const FILE_INDEX_ALLOC: u32 = u32::MAX;
 
 pub(crate) const SETUP_IOPOLL: u32 = 1 << 0;
 pub(crate) const SETUP_SQPOLL: u32 = 1 << 1;
@@ -148,6 +169,15 @@ pub(crate) struct RsrcUpdate {
 pub(crate) struct Timespec {
     pub(crate) tv_sec: i64,
     pub(crate) tv_nsec: i64,
+}
+
+/// `struct open_how`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct OpenHow {
+    pub(crate) flags: u64,
+    pub(crate) mode: u64,
+    pub(crate) resolve: u64,
 }
 
 const _: () = assert!(size_of::<Sqe>() == 64);
