@@ -251,6 +251,8 @@ pub struct IoOpenat {
     pub created: Option<bool>,
     /// This open made an older file empty (O_TRUNC). Null where it did not succeed.
     pub truncated: Option<bool>,
+    /// The name of the file was removed: path is the last one.
+    pub deleted: bool,
     /// Device of the opened file, in the kernel's encoding: major << 20 | minor.
     pub device: Option<u32>,
     /// Inode number of the opened file.
@@ -400,6 +402,8 @@ pub struct IoSetxattr {
     /// Their names.
     #[schemars(with = "Vec<String>")]
     pub flag_names: Names,
+    /// The name of the file was removed: path is the last one.
+    pub deleted: bool,
     /// Device of the file, in the kernel's encoding: major << 20 | minor. Null for SETXATTR.
     pub device: Option<u32>,
     /// Inode number of the file. Null for SETXATTR.

@@ -114,7 +114,9 @@ impl<'a> Lane<'a> {
         put(&mut data, "completion", if op.skips { "skipped" } else { "cqe" });
         put(&mut data, "submitter", if self.ring.is_sqpoll() { "sqpoll" } else { "thread" });
         put(&mut data, "worker_host_tid", self.ids.tid);
-        put(&mut data, "fixed_file", op.sqe.flags & sys::SQE_FIXED_FILE != 0);
+        if data.contains_key("fd") {
+            put(&mut data, "fixed_file", op.sqe.flags & sys::SQE_FIXED_FILE != 0);
+        }
         self.cx.record(&Line { event, user_data, host_pid: self.ids.pid, host_tid: self.ids.tid, data })
     }
 

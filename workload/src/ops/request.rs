@@ -380,9 +380,12 @@ impl Cx {
                 sqe.fd = name.dirfd;
                 sqe.addr = name.addr;
             })
-            .put("flags", kept(how.flags))
             .put("mode", how.mode)
             .put("resolve", how.resolve);
+        // What is refused keeps the flags that were given.
+        if name.taken {
+            op = op.put("flags", kept(how.flags));
+        }
         op.results = 0..=i32::MAX;
         op.opens = Some(Opens {
             path: name.path.clone(),
