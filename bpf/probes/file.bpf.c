@@ -122,20 +122,30 @@ static __always_inline int closed(struct file *file)
 	return 0;
 }
 
+/*
+ * Before 5.13 the verifier refuses arguments that point to numbers, so all are read from where the trampoline keeps them;
+ * the result is behind the last.
+ */
 SEC("fexit/vfs_write")
-int BPF_PROG(vfs_write_exit, struct file *file, const char *buf, u64 n, s64 *pos, s64 result)
+int vfs_write_exit(u64 *ctx)
 {
-	struct call call = { (u64)file, (u64)buf, n, (u64)pos };
+	u64 given[5] = {};
+	struct call call;
 
-	return wrote(OWN_CTX &call, result, RW_FILE_WRITE);
+	bpf_probe_read_kernel(given, sizeof(given), ctx);
+	call = (struct call){ given[0], given[1], given[2], given[3] };
+	return wrote(OWN_CTX &call, given[4], RW_FILE_WRITE);
 }
 
 SEC("fexit/vfs_writev")
-int BPF_PROG(vfs_writev_exit, struct file *file, const struct iovec *vec, u64 n, s64 *pos, int flags, s64 result)
+int vfs_writev_exit(u64 *ctx)
 {
-	struct call call = { (u64)file, (u64)vec, n, (u64)pos };
+	u64 given[6] = {};
+	struct call call;
 
-	return wrote(OWN_CTX &call, result, RW_FILE_WRITEV);
+	bpf_probe_read_kernel(given, sizeof(given), ctx);
+	call = (struct call){ given[0], given[1], given[2], given[3] };
+	return wrote(OWN_CTX &call, given[5], RW_FILE_WRITEV);
 }
 
 SEC("fexit/security_file_open")
