@@ -196,6 +196,7 @@ struct io_uring_task;
 
 struct task_struct {
 	unsigned int flags;
+	int exit_state;
 	int pid;
 	int tgid;
 	u64 start_boottime;

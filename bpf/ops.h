@@ -23,6 +23,29 @@ static __always_inline bool has_file(u8 opcode)
 	return false;
 }
 
+/* Those that never wait for their file: the submitter carries them out, or a worker of its own. */
+static __always_inline bool is_done_by_thread(u8 opcode)
+{
+	switch (opcode) {
+	case IORING_OP_FSYNC:
+	case IORING_OP_FALLOCATE:
+	case IORING_OP_FTRUNCATE:
+	case IORING_OP_OPENAT:
+	case IORING_OP_OPENAT2:
+	case IORING_OP_SPLICE:
+	case IORING_OP_TEE:
+	case IORING_OP_RENAMEAT:
+	case IORING_OP_UNLINKAT:
+	case IORING_OP_MKDIRAT:
+	case IORING_OP_SYMLINKAT:
+	case IORING_OP_LINKAT:
+	case IORING_OP_FSETXATTR:
+	case IORING_OP_SETXATTR:
+		return true;
+	}
+	return false;
+}
+
 static __always_inline bool is_open(u8 opcode)
 {
 	return opcode == IORING_OP_OPENAT || opcode == IORING_OP_OPENAT2;
@@ -179,6 +202,8 @@ static __noinline void op_of_request(struct work *w, struct io_kiocb *req)
 		r->w.flags |= RW_F_FIXED_FILE;
 	if (flags & cfg.req_cqe_skip)
 		r->w.flags |= RW_F_CQE_SKIP;
+	if (BPF_CORE_READ((struct io_ring_ctx *)r->w.ctx, submit_state.link.head))
+		r->w.flags |= RW_F_FOLLOWER;
 	if (w->who.flags & RW_F_SQPOLL)
 		r->sq_tid = BPF_CORE_READ(task, pid);
 	if (has_file(r->w.opcode))

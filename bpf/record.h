@@ -159,6 +159,10 @@ struct rw_request {
 	/* Of the struct rw_names that was sent at its submission; 0: none. */
 	__u64 names_id;
 	__s64 arg[RW_ARGS];
+	/* The submitter, for the kernel side alone, and its thread id. */
+	__u64 task;
+	__u32 task_tid;
+	__u32 pad;
 	/* How often it began to wait for its file. */
 	__u32 arms;
 	/* The SQPOLL thread that submitted it; 0: none did. */

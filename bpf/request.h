@@ -81,8 +81,13 @@ static __always_inline bool slot_take(struct slot *slot, u64 req)
 }
 
 /* False: the table is full, or another CPU was faster. */
-static __always_inline bool pending_put(u64 req, const struct rw_request *request)
+static __always_inline bool pending_put(u64 req, struct rw_request *request)
 {
+	struct task_struct *task = task_of(false, (void *)req);
+
+	request->task = (u64)task;
+	request->task_tid = BPF_CORE_READ(task, pid);
+	request->pad = 0;
 	if (bpf_map_update_elem(&pending, &req, request, BPF_ANY)) {
 		count(RW_LOST_TABLE_FULL);
 		return false;

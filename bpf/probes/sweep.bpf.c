@@ -57,6 +57,16 @@ static __noinline bool has_ended(struct io_kiocb *req, u8 opcode)
 	       in_list(BPF_CORE_READ(old, locked_free_list.first), req);
 }
 
+/* Whether the submitter is gone. Its workers end before it does. */
+static __noinline bool is_orphan(const struct rw_request *held)
+{
+	struct task_struct *task = (void *)held->task;
+
+	if (!is_done_by_thread(held->w.opcode) || held->w.flags & RW_F_FOLLOWER)
+		return false;
+	return BPF_CORE_READ(task, pid) != (int)held->task_tid || BPF_CORE_READ(task, exit_state);
+}
+
 /* False: the path could not be sent. */
 static __always_inline bool late_file(struct work *w, struct io_kiocb *req, bool ended)
 {
@@ -73,7 +83,7 @@ static __noinline void end_pending(u64 key, const struct rw_request *held, bool 
 {
 	struct io_kiocb *req = (void *)key;
 	bool alive = still(req, &held->w);
-	bool ended = held->w.flags & RW_F_CQE_SKIP && (!alive || has_ended(req, held->w.opcode));
+	bool ended = held->w.flags & RW_F_CQE_SKIP && (!alive || has_ended(req, held->w.opcode) || is_orphan(held));
 	struct io_rw *rw = (void *)req;
 	struct rw_write *rec;
 	struct work *w;

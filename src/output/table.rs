@@ -6,7 +6,7 @@ use std::io::IsTerminal as _;
 
 use super::Encode;
 use super::text::{bytes, fit, nanoseconds, visible, width};
-use crate::event::ops::{Named, OldNew, Request, Step};
+use crate::event::ops::{Named, OldNew, Request, Stage, Step};
 use crate::event::{Completion, Data, Event, Executor, Outcome, Submitter, Text};
 
 /// How a table looks.
@@ -226,11 +226,12 @@ fn what(data: &Data) -> String {
     .to_owned()
 }
 
-/// `submitted, punted after 3us, completed after 40us`
-fn story(steps: &[Step]) -> String {
+/// `submitted, punted after 3us, completed (io-wq) after 40us`
+fn story(steps: &[Step], by: &str) -> String {
     let mut told = String::new();
     for (i, step) in steps.iter().enumerate() {
-        let name = step.stage.name().replace('_', "-");
+        let by = if step.stage == Stage::Completed { format!(" ({by})") } else { String::new() };
+        let name = step.stage.name().replace('_', "-") + &by;
         let times = step.times.map_or_else(String::new, |n| format!(" ({n} times)"));
         let after = if i == 0 { String::new() } else { format!(" after {}", nanoseconds(step.after_ns)) };
         let comma = if i == 0 { "" } else { ", " };
@@ -383,7 +384,7 @@ impl Encode for Table {
             };
             self.line(colour, &self.row(|c| (c.cell)(event, &row), &row.what), out);
             if let Some(steps) = row.life {
-                let story = format!("  {}", story(steps));
+                let story = format!("  {}", story(steps, executor(&row)));
                 let text = self.style.width.map_or_else(|| story.clone(), |columns| fit(&story, columns));
                 self.line("", &text, out);
             }
