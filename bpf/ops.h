@@ -193,6 +193,7 @@ static __noinline void op_of_request(struct work *w, struct io_kiocb *req)
 {
 	struct task_struct *task = task_of(false, req);
 	struct rw_request *r = &w->request;
+	struct io_ring_ctx *ctx = (void *)r->w.ctx;
 	u64 flags = req_flags_of(req);
 	struct strings s = {};
 	bool named = true;
@@ -202,7 +203,7 @@ static __noinline void op_of_request(struct work *w, struct io_kiocb *req)
 		r->w.flags |= RW_F_FIXED_FILE;
 	if (flags & cfg.req_cqe_skip)
 		r->w.flags |= RW_F_CQE_SKIP;
-	if (BPF_CORE_READ((struct io_ring_ctx *)r->w.ctx, submit_state.link.head))
+	if (BPF_CORE_READ(ctx, submit_state.link.head))
 		r->w.flags |= RW_F_FOLLOWER;
 	if (w->who.flags & RW_F_SQPOLL)
 		r->sq_tid = BPF_CORE_READ(task, pid);
