@@ -95,7 +95,8 @@ fn report(facts: Facts, sources: &Sources, forced: Option<PlanKind>) -> Report {
             report.capabilities = session.capabilities();
             plan = session.plan().clone();
             if let Some(forced) = forced.filter(|&f| f != plan.kind) {
-                report.problem = Some(format!("the kernel refused the plan {forced}; it takes {}: {}", plan.kind, plan.why));
+                report.problem =
+                    Some(format!("the kernel refused the plan {forced}; it takes {}: {}", plan.kind, plan.why));
             }
         }
     }

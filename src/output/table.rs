@@ -8,6 +8,7 @@ use super::Encode;
 use super::text::{bytes, fit, nanoseconds, visible, width};
 use crate::event::ops::{Named, OldNew, Request, Stage, Step};
 use crate::event::{Completion, Data, Event, Executor, Outcome, Submitter, Text};
+use crate::opcode::Names;
 
 /// How a table looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -182,6 +183,11 @@ fn offset(data: &Data) -> Option<i64> {
     }
 }
 
+/// Every file may be large where this is read.
+fn flags(names: &Names) -> String {
+    names.iter().filter(|name| *name != "O_LARGEFILE").map(|name| &**name).collect::<Vec<_>>().join("|")
+}
+
 /// What stands under PATH: paths, and what an operation says beside.
 fn what(data: &Data) -> String {
     let shown = |text: Option<&Text>| text.map_or_else(|| "-".to_owned(), |t| visible(&t.text));
@@ -203,13 +209,13 @@ fn what(data: &Data) -> String {
         Data::IoIssueSqe(e) => path + deleted(e.file.deleted),
         Data::VfsWrite(e) | Data::VfsWritev(e) => path + deleted(e.file.deleted),
         Data::SecurityFileOpen(e) => {
-            format!("{path} {}{}", e.flag_names.join("|"), if e.created { " (created)" } else { "" })
+            format!("{path} {}{}", flags(&e.flag_names), if e.created { " (created)" } else { "" })
         }
         Data::FileModification(e) => path + deleted(e.file.deleted),
         Data::IoOpenat(e) => {
             let made = if e.created == Some(true) { " (created)" } else { "" };
             let emptied = if e.truncated == Some(true) { " (truncated)" } else { "" };
-            format!("{} {}{made}{emptied}", given(&e.name), e.flag_names.join("|"))
+            format!("{} {}{made}{emptied}", given(&e.name), flags(&e.flag_names))
         }
         Data::IoFallocate(e) => format!("{path}{} {}", deleted(e.file.deleted), e.mode_names.join("|")),
         Data::IoFtruncate(e) => path + deleted(e.file.deleted),
