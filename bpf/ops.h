@@ -79,16 +79,15 @@ static __always_inline void op_begin(struct work *w, u8 opcode)
 }
 
 /* Of a request's names the kernel has a copy. */
-#define NAME_OF(req, type, field)                                                             \
-	({                                                                                    \
-		struct filename *name_;                                                       \
-                                                                                              \
-		if (bpf_core_type_exists(struct delayed_filename))                            \
-			name_ = BPF_CORE_READ((struct type##___7_0 *)(req),                   \
-					      field.__incomplete_filename);                   \
-		else                                                                          \
-			name_ = BPF_CORE_READ((struct type *)(req), field);                   \
-		name_ ? (u64)BPF_CORE_READ(name_, name) : 0;                                  \
+#define NAME_OF(req, type, field)                                                                         \
+	({                                                                                                \
+		struct filename *name_;                                                                   \
+                                                                                                          \
+		if (bpf_core_type_exists(struct delayed_filename))                                        \
+			name_ = BPF_CORE_READ((struct type##___7_0 *)(req), field.__incomplete_filename); \
+		else                                                                                      \
+			name_ = BPF_CORE_READ((struct type *)(req), field);                               \
+		name_ ? (u64)BPF_CORE_READ(name_, name) : 0;                                              \
 	})
 
 /* A directory that no file is open for, by `dentry` and `mnt`. 0: its path's string was needed and could not be sent. */
@@ -108,7 +107,8 @@ __noinline int identify_directory(struct file_id *id)
 }
 
 /* 0: it is not known. */
-static __always_inline u64 directory_of(struct work *w, struct task_struct *task, const struct strings *s, const int i)
+static __always_inline u64 directory_of(struct work *w, struct task_struct *task, const struct strings *s,
+					const int i)
 {
 	struct fs_struct *fs;
 	struct file *file;
@@ -124,7 +124,8 @@ static __always_inline u64 directory_of(struct work *w, struct task_struct *task
 		fs = BPF_CORE_READ(task, fs);
 		if (!fs)
 			return 0;
-		w->id.dentry = first == '/' ? (u64)BPF_CORE_READ(fs, root.dentry) : (u64)BPF_CORE_READ(fs, pwd.dentry);
+		w->id.dentry =
+			first == '/' ? (u64)BPF_CORE_READ(fs, root.dentry) : (u64)BPF_CORE_READ(fs, pwd.dentry);
 		w->id.mnt = first == '/' ? (u64)BPF_CORE_READ(fs, root.mnt) : (u64)BPF_CORE_READ(fs, pwd.mnt);
 	} else {
 		file = file_of_fd(task, s->dirfd[i]);
@@ -289,7 +290,8 @@ static __noinline void op_of_request(struct work *w, struct io_kiocb *req)
 
 		r->w.asked_pos = BPF_CORE_READ(op, off);
 		r->arg[0] = BPF_CORE_READ(op, len);
-		r->arg[1] = (u32)(r->w.opcode == IORING_OP_FSYNC ? BPF_CORE_READ(op, flags) : BPF_CORE_READ(op, mode));
+		r->arg[1] = (u32)(r->w.opcode == IORING_OP_FSYNC ? BPF_CORE_READ(op, flags) :
+								   BPF_CORE_READ(op, mode));
 		named = false;
 		break;
 	}

@@ -187,6 +187,7 @@ impl std::ops::Deref for Task<'_> {
 
 /// A record of the ring buffer.
 #[derive(Debug, Clone, Copy)]
+#[allow(clippy::large_enum_variant, reason = "one is made at a time, on the stack")]
 pub enum Record<'a> {
     /// A write ended.
     Write(Write),

@@ -160,6 +160,6 @@ int BPF_KRETPROBE(legacy_setup, s32 fd)
 	if (!file)
 		return 0;
 	made = BPF_CORE_READ(ring, private_data);
-	return on_create(OWN_CTX (u64)made, fd, BPF_CORE_READ(made, sq_entries), BPF_CORE_READ(made, cq_entries),
-			 BPF_CORE_READ(made, flags));
+	return on_create(OWN_CTX(u64) made, fd, BPF_CORE_READ(made, sq_entries),
+			 BPF_CORE_READ(made, cq_entries), BPF_CORE_READ(made, flags));
 }

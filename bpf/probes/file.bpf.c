@@ -37,7 +37,7 @@ static __always_inline void file_end(CTX struct work *w, struct file *file)
 	w->id.file = 0;
 	w->rec.task_id = w->who.task_id;
 	w->rec.end_ns = bpf_ktime_get_ns();
-	sent = sent && send(PASS_CTX &w->rec, sizeof(w->rec));
+	sent = sent && send(PASS_CTX & w->rec, sizeof(w->rec));
 	count(sent ? RW_COUNT_WRITES : RW_LOST_RING_FULL);
 	work_put(w);
 }
@@ -53,7 +53,7 @@ struct call {
 static __noinline int wrote(CTX const struct call *call, s64 result, u8 kind)
 {
 	struct file *file = (void *)call->file;
-	struct work *w = file_begin(PASS_CTX (void *)bpf_get_current_task(), kind);
+	struct work *w = file_begin(PASS_CTX(void *) bpf_get_current_task(), kind);
 	s64 pos = -1;
 
 	if (!w)
@@ -78,7 +78,7 @@ static __noinline int wrote(CTX const struct call *call, s64 result, u8 kind)
 
 static __noinline int opened(CTX struct file *file, int result)
 {
-	struct work *w = file_begin(PASS_CTX (void *)bpf_get_current_task(), RW_FILE_OPEN);
+	struct work *w = file_begin(PASS_CTX(void *) bpf_get_current_task(), RW_FILE_OPEN);
 
 	if (!w)
 		return 0;
@@ -108,7 +108,7 @@ static __noinline int modified(CTX struct file *file)
 		return 0;
 	if (bpf_map_update_elem(&changed, &key, &told, BPF_NOEXIST))
 		return 0;
-	w = file_begin(PASS_CTX (void *)bpf_get_current_task(), RW_FILE_MODIFIED);
+	w = file_begin(PASS_CTX(void *) bpf_get_current_task(), RW_FILE_MODIFIED);
 	if (w)
 		file_end(PASS_CTX w, file);
 	return 0;
@@ -134,7 +134,7 @@ int vfs_write_exit(u64 *ctx)
 
 	bpf_probe_read_kernel(given, sizeof(given), ctx);
 	call = (struct call){ given[0], given[1], given[2], given[3] };
-	return wrote(OWN_CTX &call, given[4], RW_FILE_WRITE);
+	return wrote(OWN_CTX & call, given[4], RW_FILE_WRITE);
 }
 
 SEC("fexit/vfs_writev")
@@ -145,7 +145,7 @@ int vfs_writev_exit(u64 *ctx)
 
 	bpf_probe_read_kernel(given, sizeof(given), ctx);
 	call = (struct call){ given[0], given[1], given[2], given[3] };
-	return wrote(OWN_CTX &call, given[5], RW_FILE_WRITEV);
+	return wrote(OWN_CTX & call, given[5], RW_FILE_WRITEV);
 }
 
 SEC("fexit/security_file_open")
@@ -224,7 +224,7 @@ int BPF_KRETPROBE(vfs_write_return, s64 result)
 {
 	struct call call;
 
-	return returned_from(RW_FILE_WRITE, &call) ? wrote(OWN_CTX &call, result, RW_FILE_WRITE) : 0;
+	return returned_from(RW_FILE_WRITE, &call) ? wrote(OWN_CTX & call, result, RW_FILE_WRITE) : 0;
 }
 
 SEC("kprobe/vfs_writev")
@@ -238,7 +238,7 @@ int BPF_KRETPROBE(vfs_writev_return, s64 result)
 {
 	struct call call;
 
-	return returned_from(RW_FILE_WRITEV, &call) ? wrote(OWN_CTX &call, result, RW_FILE_WRITEV) : 0;
+	return returned_from(RW_FILE_WRITEV, &call) ? wrote(OWN_CTX & call, result, RW_FILE_WRITEV) : 0;
 }
 
 SEC("kprobe/security_file_open")
@@ -252,7 +252,7 @@ int BPF_KRETPROBE(file_open_return, int result)
 {
 	struct call call;
 
-	return returned_from(RW_FILE_OPEN, &call) ? opened(OWN_CTX (void *)call.file, result) : 0;
+	return returned_from(RW_FILE_OPEN, &call) ? opened(OWN_CTX(void *) call.file, result) : 0;
 }
 
 SEC("kprobe/file_modified")

@@ -80,5 +80,5 @@ static __always_inline int on_create(CTX u64 ring, int fd, u32 sq_entries, u32 c
 SEC("raw_tp/io_uring_create")
 int BPF_PROG(create, int fd, void *ring, u32 sq_entries, u32 cq_entries, u32 flags)
 {
-	return on_create(OWN_CTX (u64)ring, fd, sq_entries, cq_entries, flags);
+	return on_create(OWN_CTX(u64) ring, fd, sq_entries, cq_entries, flags);
 }

@@ -124,8 +124,8 @@ static __always_inline void submitted(const bool typed, struct io_kiocb *req, st
 }
 
 /* The same for any other opcode. */
-static __always_inline void op_submitted(const bool typed, struct io_kiocb *req, struct io_ring_ctx *ctx, u8 opcode,
-					 struct work *w)
+static __always_inline void op_submitted(const bool typed, struct io_kiocb *req, struct io_ring_ctx *ctx,
+					 u8 opcode, struct work *w)
 {
 	if (!submitter(typed, req, ctx, w))
 		return;

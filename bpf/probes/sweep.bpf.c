@@ -83,7 +83,8 @@ static __noinline void end_pending(u64 key, const struct rw_request *held, bool 
 {
 	struct io_kiocb *req = (void *)key;
 	bool alive = still(req, &held->w);
-	bool ended = held->w.flags & RW_F_CQE_SKIP && (!alive || has_ended(req, held->w.opcode) || is_orphan(held));
+	bool ended =
+		held->w.flags & RW_F_CQE_SKIP && (!alive || has_ended(req, held->w.opcode) || is_orphan(held));
 	struct io_rw *rw = (void *)req;
 	struct rw_write *rec;
 	struct work *w;

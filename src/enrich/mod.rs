@@ -23,7 +23,7 @@ use crate::record::{self, End, Record, Write, flag};
 use crate::selection::{Kind, Selection};
 
 /// Ids that are kept before all strings are asked for anew.
-const REMEMBER: usize = 32_768;
+const REMEMBER: usize = 16_384;
 
 /// Strings of requests in flight that are kept: as many as the kernel side follows.
 const REQUESTS: usize = 65_536;
