@@ -208,8 +208,13 @@ static __noinline void op_of_request(struct work *w, struct io_kiocb *req)
 		r->w.flags |= RW_F_FOLLOWER;
 	if (w->who.flags & RW_F_SQPOLL)
 		r->sq_tid = BPF_CORE_READ(task, pid);
-	if (has_file(r->w.opcode))
+	if (has_file(r->w.opcode)) {
 		r->w.fd = fd_of(false, req);
+		/* No CQE, so no completion. What a link before it puts into the ring's slot is not there yet. */
+		if (flags & cfg.req_cqe_skip &&
+		    (r->w.flags & (RW_F_FOLLOWER | RW_F_FIXED_FILE)) != (RW_F_FOLLOWER | RW_F_FIXED_FILE))
+			take_file_by_number(w, task, ctx);
+	}
 	switch (r->w.opcode) {
 	case IORING_OP_OPENAT:
 	case IORING_OP_OPENAT2: {

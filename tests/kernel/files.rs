@@ -10,7 +10,7 @@ use libtest_mimic::{Failed, Trial};
 use serde_json::{Value, json};
 
 use crate::corpus::Form;
-use crate::support::{Test, Tracer, directory, json_lines, lost, named, run, workload};
+use crate::support::{Test, Tracer, burst, directory, json_lines, lost, named, run};
 
 pub(crate) const TESTS: &[Test] = &[("files::where_functions_cannot_be_watched_that_is_said", refused)];
 
@@ -64,11 +64,8 @@ fn files(form: &[&str]) -> Result<()> {
     drop(file);
 
     // The same by io_uring, and nothing that looks like a system call.
-    let ring = work.join("ring");
-    std::fs::create_dir(&ring)?;
-    let truth = directory.path().join("truth");
-    let arguments = ["ops".into(), "--truth".into(), truth.into_os_string(), "--dir".into(), ring.into_os_string()];
-    crate::support::command(workload(), &arguments)?;
+    let ring = work.join("ring").display().to_string();
+    burst(&["--file", &ring, "--writes", "50"])?;
     tracer.stop()?.expect_success()?;
 
     let events = json_lines(&events)?;
@@ -83,18 +80,10 @@ fn files(form: &[&str]) -> Result<()> {
         ensure!(event["data"]["inode"] == inode && event["process"]["host_pid"] == std::process::id(), "{event}");
         ensure!(event["process"]["host_tid"] == event["data"]["worker_host_tid"], "{event}");
     }
-    let by_ring = |name: &str| {
-        named(&events, name).into_iter().filter(|e| e["process"]["name"] == "ringwatch-workl").collect::<Vec<_>>()
-    };
-    ensure!(!by_ring("io_write").is_empty(), "no io_write of the workload");
-    ensure!(!by_ring("file_modification").is_empty(), "no change by the workload");
-    for name in ["vfs_write", "vfs_writev"] {
-        for event in by_ring(name) {
-            // The workload may prepare its files by system calls, but writes by ring only those that it names.
-            let path = &event["data"]["path"];
-            ensure!(!by_ring("io_write").iter().any(|w| w["data"]["path"] == *path), "both: {event}");
-        }
-    }
+    let by_ring = |name: &str| named(&events, name).iter().filter(|e| e["data"]["path"] == ring).count();
+    ensure!(by_ring("io_write") == 50, "{} io_write", by_ring("io_write"));
+    ensure!(by_ring("vfs_write") == 0 && by_ring("vfs_writev") == 0, "a write by io_uring as a system call");
+    ensure!(by_ring("file_modification") == 1, "{} changes of {ring}", by_ring("file_modification"));
     Ok(())
 }
 

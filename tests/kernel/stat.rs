@@ -141,11 +141,11 @@ fn compare(report: &Value, events: &[Value]) -> Result<()> {
         let wanted = sizes.iter().filter(|&&n| from <= n && n <= to).count();
         ensure!(bucket["count"] == wanted, "{wanted} writes: {bucket}");
     }
-    percentiles(&report["size"], sizes, 1.03)?;
-    // Each program read the clock for itself, the one after the other: the same order of magnitude is all that can be
-    // asked for. What follows from the buckets is exact, and is tested where it is computed.
+    percentiles(&report["size"], sizes, 1.03, &PERCENTILES)?;
+    // Each program read the clock for itself, the one after the other, and either may be held up in between: that the
+    // median has the same order of magnitude is all that can be asked for. What follows from the buckets is exact, and is tested where it is computed.
     let latencies = events.iter().filter_map(|e| e["data"]["latency_ns"].as_u64()).collect();
-    percentiles(&report["latency_ns"], latencies, 3.0)
+    percentiles(&report["latency_ns"], latencies, 3.0, &PERCENTILES[..1])
 }
 
 const PERCENTILES: [(&str, usize); 3] = [("p50", 50), ("p90", 90), ("p99", 99)];
@@ -163,10 +163,10 @@ fn same(rows: &BTreeMap<String, Sums>, wanted: &BTreeMap<String, Sums>) -> Resul
 }
 
 /// At most `off` times, or one part in it, of what the values say.
-fn percentiles(told: &Value, mut values: Vec<u64>, off: f64) -> Result<()> {
+fn percentiles(told: &Value, mut values: Vec<u64>, off: f64, which: &[(&str, usize)]) -> Result<()> {
     values.sort_unstable();
     ensure!(!values.is_empty(), "there are no values");
-    for (name, percent) in PERCENTILES {
+    for &(name, percent) in which {
         let wanted = values[(values.len() * percent).div_ceil(100) - 1] as f64;
         let told = told[name].as_u64().unwrap_or(0) as f64;
         ensure!(told * off >= wanted && told <= wanted * off, "{name}: {told}, not {wanted}");

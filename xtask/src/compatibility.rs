@@ -91,7 +91,7 @@ fn state(plan: &PlanRecord) -> String {
 
 const COSTS: &str = "\
 Instructions of a program that writes 512 bytes to /dev/null at depth 32, traced in full, as a ratio to the same without
-ringwatch, counted by the emulator (`cargo xtask vm --cost`): medians of three runs. Instructions are not time: these
+ringwatch, counted by the emulator (`cargo xtask vm --cost`): the least of 15 runs. Instructions are not time: these
 figures rank the plans, and are no promise.
 ";
 

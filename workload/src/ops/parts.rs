@@ -275,6 +275,8 @@ fn silent(place: &Place<'_>) -> Result<()> {
     ensure!(place.path_of("quiet").exists(), "the directory was not made");
     lane.run(vec![cx.unlinkat(&place.here("quiet"), libc::AT_REMOVEDIR).skips().linked(), cx.nothing()])?;
     ensure!(!place.path_of("quiet").exists(), "the directory was not removed");
+    let (_file, target) = place.open("file", libc::O_RDWR)?;
+    lane.run(vec![cx.fallocate(&target, 0, 0, 20_000).skips().linked(), cx.nothing()])?;
     Ok(())
 }
 
