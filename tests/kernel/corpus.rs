@@ -12,7 +12,7 @@ use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
 
 use crate::depth::Depth;
-use crate::support::{command, directory, run, workload};
+use crate::support::{command, directory, may_be_no_gap, run, workload};
 
 /// Plans and forms: names of the trials, the plan, and the arguments that force it.
 const FORMS: [(&str, &str, &[&str]); 6] = [
@@ -201,6 +201,7 @@ impl Run {
             let known = (event["event"] == "io_write").then(|| user_data(&event["data"]).ok()).flatten();
             match known.and_then(|u| run.events.get_mut(&u)) {
                 Some(of) => of.push(line.into()),
+                None if may_be_no_gap(&event) => {}
                 None => run.strays.push(line.into()),
             }
         }

@@ -5,10 +5,12 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::sync::LazyLock;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use ringwatch::kernel::facts::{Facts, Sources};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -156,6 +158,14 @@ pub(crate) fn json_lines(path: &Path) -> Result<Vec<Value>> {
 /// The events of one kind.
 pub(crate) fn named<'a>(events: &'a [Value], name: &str) -> Vec<&'a Value> {
     events.iter().filter(|e| e["event"] == name).collect()
+}
+
+/// Whether an event tells of a gap that may be none: where programs can be preempted, what is counted as skipped is an
+/// upper bound, also where a second program, or a later look, told all. Whether all was told is for the test to see.
+pub(crate) fn may_be_no_gap(event: &Value) -> bool {
+    static PREEMPTIBLE: LazyLock<bool> =
+        LazyLock::new(|| Facts::collect(&Sources::default()).btf.is_some_and(|btf| btf.preemptible));
+    event["event"] == "events_lost" && event["data"]["cause"] == "program_skipped" && *PREEMPTIBLE
 }
 
 pub(crate) fn lost(events: &[Value]) -> u64 {
