@@ -54,9 +54,10 @@ fn number(arg: i64) -> i32 {
     low(arg).cast_signed()
 }
 
-/// Operations whose success is 0. Of others that ended without a CQE the result is not known.
-fn succeeds_with_0(kind: Option<Kind>) -> bool {
-    !matches!(kind, None | Some(Kind::IoOpenat | Kind::IoSplice | Kind::IoTee | Kind::IoUringCmd | Kind::IoWrite))
+/// Whether the kernel posts the CQE of such an operation where it fails, also with IOSQE_CQE_SKIP_SUCCESS. Others fail
+/// without one, since the kernel does not mark them as failed.
+fn fails_aloud(kind: Option<Kind>) -> bool {
+    matches!(kind, Some(Kind::IoOpenat | Kind::IoSplice | Kind::IoTee | Kind::IoUringCmd | Kind::IoWrite))
 }
 
 impl Enricher {
@@ -114,7 +115,7 @@ impl Enricher {
         let silent = w.end == End::Skipped && kind != Some(Kind::IoWrite);
         let result = match w.end {
             End::Unseen | End::InFlight => None,
-            End::Skipped if silent => succeeds_with_0(kind).then_some(0),
+            End::Skipped if silent => None,
             End::Cqe | End::Overflow | End::Skipped | End::Link => Some(w.result),
         };
         let executor = executor(w);
@@ -125,7 +126,7 @@ impl Enricher {
             ctx: Pointer(self.ring_id(w.ctx)),
             result,
             error: result.filter(|&r| r < 0).map(|r| errno_name(r.saturating_neg())),
-            outcome: if silent { Outcome::Success } else { outcome(result) },
+            outcome: if silent && fails_aloud(kind) { Outcome::Success } else { outcome(result) },
             completion: completion(w),
             latency_ns: latency(w),
             submitter: submitter(w),
