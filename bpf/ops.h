@@ -134,7 +134,10 @@ static __always_inline u64 directory_of(struct work *w, struct task_struct *task
 		w->id.dentry = (u64)BPF_CORE_READ(file, f_path.dentry);
 		w->id.mnt = (u64)BPF_CORE_READ(file, f_path.mnt);
 	}
-	return identify_directory(&w->id) ? w->id.path_id : 0;
+	if (identify_directory(&w->id))
+		return w->id.path_id;
+	w->rec.flags |= RW_F_NAMELESS;
+	return 0;
 }
 
 /* Appends a string; its length without NUL. */
@@ -159,8 +162,12 @@ static __noinline void strings_send(struct work *w, struct task_struct *task, co
 
 	w->from[0] = directory_of(w, task, from, 0);
 	w->from[1] = directory_of(w, task, from, 1);
-	if (from->file && file_identify(false, (void *)from->file, &w->id))
-		w->from[1] = w->id.path_id;
+	if (from->file) {
+		if (file_identify(false, (void *)from->file, &w->id))
+			w->from[1] = w->id.path_id;
+		else
+			r->w.flags |= RW_F_NAMELESS;
+	}
 	w->id.file = 0;
 	s = scratch_get(&index);
 	if (!s) {
@@ -212,8 +219,9 @@ static __noinline void op_of_request(struct work *w, struct io_kiocb *req)
 		r->w.fd = fd_of(false, req);
 		/* No CQE, so no completion. What a link before it puts into the ring's slot is not there yet. */
 		if (flags & cfg.req_cqe_skip &&
-		    (r->w.flags & (RW_F_FOLLOWER | RW_F_FIXED_FILE)) != (RW_F_FOLLOWER | RW_F_FIXED_FILE))
-			take_file_by_number(w, task, ctx);
+		    (r->w.flags & (RW_F_FOLLOWER | RW_F_FIXED_FILE)) != (RW_F_FOLLOWER | RW_F_FIXED_FILE) &&
+		    !take_file_by_number(w, task, ctx))
+			r->w.flags |= RW_F_NAMELESS;
 	}
 	switch (r->w.opcode) {
 	case IORING_OP_OPENAT:
@@ -446,7 +454,8 @@ static __noinline void op_of_sqe(struct work *w, const struct io_uring_sqe *sqe,
 	}
 	if (has_file(r->w.opcode)) {
 		r->w.fd = fd;
-		take_file_by_number(w, task, (void *)r->w.ctx);
+		if (!take_file_by_number(w, task, (void *)r->w.ctx))
+			r->w.flags |= RW_F_NAMELESS;
 	}
 	if (named)
 		strings_send(w, task, &s);
