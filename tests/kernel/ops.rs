@@ -24,10 +24,14 @@ pub(crate) fn trials(forms: &[Form]) -> Vec<Trial> {
     let trial = |form: &Form| {
         let form = form.clone();
         Trial::test(format!("ops::{}", form.name), move || {
+            if form.early {
+                eprintln!("corpus case {}::operations skipped: completions do not name their requests here", form.name);
+                return Ok(());
+            }
             operations(form.arguments).map_err(|e| Failed::from(format!("{e:#}")))
         })
     };
-    forms.iter().filter(|form| !form.early).map(trial).collect()
+    forms.iter().map(trial).collect()
 }
 
 fn operations(form: &[&str]) -> Result<()> {
@@ -172,6 +176,7 @@ fn new_rings_are_told() -> Result<()> {
 /// Writes that wait for their pipe, that a worker does, and that end at once, each with the steps of its life.
 fn steps_of_requests() -> Result<()> {
     if runs_no_requests()? {
+        eprintln!("corpus case steps_of_requests skipped: completions do not name their requests here");
         return Ok(());
     }
     let directory = directory()?;
