@@ -16,6 +16,9 @@ struct rw_config {
 	u32 req_fail;
 	u32 req_async_data;
 	u32 req_skip_link_cqes;
+	u32 req_reissue;
+	u32 req_creds;
+	u32 req_polled;
 	/* The completion is told before the CQE has a place: before 6.0. */
 	u32 complete_first;
 	/* The submission does not name its request: before 5.14. */

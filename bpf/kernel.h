@@ -213,6 +213,7 @@ struct task_struct {
 	struct pid *thread_pid;
 	struct signal_struct *signal;
 	struct io_uring_task *io_uring;
+	void *worker_private;
 };
 
 struct io_cqe {
@@ -256,6 +257,32 @@ struct io_sq_data {
 	struct task_struct *thread;
 };
 
+typedef struct {
+	s64 counter;
+} atomic_long_t;
+
+/* The task that holds it, with flags in the low bits. */
+struct mutex {
+	atomic_long_t owner;
+};
+
+/* PREEMPT_RT. */
+struct rt_mutex_base {
+	struct task_struct *owner;
+};
+
+struct mutex___rt {
+	struct rt_mutex_base rtmutex;
+};
+
+struct io_wq_work {
+	struct io_wq_work_node list;
+};
+
+struct io_worker {
+	struct io_wq_work *cur_work;
+};
+
 /* Requests freed by workers, before 6.10. */
 struct io_ring_ctx___6_9 {
 	struct io_wq_work_list locked_free_list;
@@ -269,6 +296,10 @@ struct io_ring_ctx {
 	struct io_file_table file_table;
 	struct io_submit_state submit_state;
 	struct io_sq_data *sq_data;
+	struct mutex uring_lock;
+	/* The free part of the CQ ring that completions go to. */
+	void *cqe_cached, *cqe_sentinel;
+	struct io_wq_work_list iopoll_list;
 };
 
 struct io_uring_task {
@@ -284,7 +315,9 @@ struct io_kiocb {
 	struct io_ring_ctx *ctx;
 	struct io_uring_task *tctx;
 	struct io_wq_work_node comp_list;
+	struct io_wq_work work;
 	void *async_data;
+	u8 iopoll_completed;
 };
 
 /* Before 6.13. */

@@ -26,6 +26,7 @@
 #include "request.h"
 #include "ops.h"
 #include "again.h"
+#include "cq.h"
 
 #include "probes/submit.bpf.c"
 #include "probes/complete.bpf.c"

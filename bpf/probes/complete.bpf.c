@@ -205,89 +205,12 @@ static __noinline int end_raw(struct io_kiocb *req, u8 how, s32 result)
 	return end(false, req, how, result);
 }
 
-struct overflow_walk {
-	struct io_wq_work_node *node;
-	struct io_ring_ctx *ctx;
-	struct io_kiocb *found;
-	u64 user_data;
-	s32 result;
-};
-
-static long overflow_step(u64 i, struct overflow_walk *w)
-{
-	struct io_wq_work_node *node = w->node;
-	struct io_kiocb *req;
-	struct slot *slot;
-	u64 key;
-
-	if (!node)
-		return 1;
-	req = (void *)node - bpf_core_field_offset(struct io_kiocb, comp_list);
-	w->node = BPF_CORE_READ(node, next);
-	if (user_data_of(false, req) != w->user_data || result_of(false, req) != w->result ||
-	    !is_watched(BPF_CORE_READ(req, opcode)))
-		return 0;
-	/* Those before it in the list have ended, and are held no more. */
-	key = (u64)req;
-	slot = slot_of(req);
-	if ((slot && slot->req == key) || (pending_count && bpf_map_lookup_elem(&pending, &key))) {
-		w->found = req;
-		return 1;
-	}
-	return 0;
-}
-
-static __always_inline bool overflowed(const struct overflow_walk *w, struct io_kiocb *req)
-{
-	return BPF_CORE_READ(req, ctx) == w->ctx && user_data_of(false, req) == w->user_data &&
-	       result_of(false, req) == w->result;
-}
-
-/* Before 6.10 a worker posts its completion itself, past the list: then all that are followed are looked at. */
-static long overflow_slot(u64 i, struct overflow_walk *w)
-{
-	u32 key = i;
-	struct slot *slot = bpf_map_lookup_elem(&slots, &key);
-
-	if (!slot || !slot->req || slot->user_data != w->user_data || !overflowed(w, (void *)slot->req))
-		return 0;
-	w->found = (void *)slot->req;
-	return 1;
-}
-
-static long overflow_pending(void *map, const u64 *key, const struct rw_request *held, struct overflow_walk *w)
-{
-	if (held->w.user_data != w->user_data || !overflowed(w, (void *)*key))
-		return 0;
-	w->found = (void *)*key;
-	return 1;
-}
-
-/* More than the largest CQ ring holds. */
-#define OVERFLOW_WALK_MAX 65536
-
-/*
- * The tracepoint does not name the request. It mostly fires while the kernel goes through the ring's list of
- * completions, so the request is the first in that list with this user_data and result that has not ended.
- */
+/* A CQE found no room. */
 static __always_inline int on_overflow(struct io_ring_ctx *ctx, u64 user_data, s32 result)
 {
-	struct overflow_walk w = {
-		.node = BPF_CORE_READ(ctx, submit_state.compl_reqs.first),
-		.user_data = user_data,
-		.result = result,
-	};
+	struct io_kiocb *req = overflowed(ctx, user_data, result);
 
-	bpf_loop(OVERFLOW_WALK_MAX, overflow_step, &w, 0);
-	if (!w.found) {
-		w.ctx = ctx;
-		bpf_loop(1 << SLOT_BITS, overflow_slot, &w, 0);
-	}
-	if (!w.found && pending_count)
-		bpf_for_each_map_elem(&pending, overflow_pending, &w, 0);
-	if (w.found)
-		end_raw(w.found, RW_END_OVERFLOW, result);
-	return 0;
+	return req ? end(TYPED, CAST(TYPED, req, struct io_kiocb), RW_END_OVERFLOW, result) : 0;
 }
 
 /* Links that fail with a request whose CQEs are suppressed get no CQE of their own. */
@@ -299,10 +222,11 @@ static __always_inline int on_fail_link(struct io_kiocb *req, struct io_kiocb *l
 		       BPF_CORE_READ(link, flags) & cfg.req_fail ? result_of(false, link) : -ECANCELED);
 }
 
-static __always_inline int on_complete(const bool typed, void *request)
+static __always_inline int on_complete(const bool typed, void *ring, void *request)
 {
 	struct io_kiocb *req = CAST(typed, request, struct io_kiocb);
 
+	cq_posted(typed, ring, request);
 	/* Auxiliary CQEs carry no request. */
 	if (!request)
 		return 0;
@@ -316,7 +240,7 @@ static __always_inline int on_complete(const bool typed, void *request)
 SEC(HOT("io_uring_complete"))
 int BPF_PROG(complete, void *ring, void *req)
 {
-	return WHOLE((hit(HIT_COMPLETE, req), on_complete(TYPED, req)));
+	return WHOLE((hit(HIT_COMPLETE, req), on_complete(TYPED, ring, req)));
 }
 
 SEC("raw_tp/io_uring_cqe_overflow")
@@ -333,7 +257,7 @@ int BPF_PROG(fail_link, struct io_kiocb *req, struct io_kiocb *link)
 
 #ifdef RW_TYPED
 
-static __always_inline int completed_again(void *request)
+static __always_inline int completed_again(void *ring, void *request)
 {
 	struct io_kiocb *req = CAST(true, request, struct io_kiocb);
 
@@ -343,13 +267,13 @@ static __always_inline int completed_again(void *request)
 	if (is_watched(req->opcode) && !is_held(true, req))
 		return 0;
 	count(RW_COUNT_AGAIN);
-	return on_complete(true, req);
+	return on_complete(true, ring, req);
 }
 
 SEC("tp_btf/io_uring_complete")
 int BPF_PROG(complete_again, void *ring, void *req)
 {
-	return WHOLE(completed_again(req));
+	return WHOLE(completed_again(ring, req));
 }
 
 /* The end of a link that is held no more was told. */

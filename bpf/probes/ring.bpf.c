@@ -62,6 +62,9 @@ static __always_inline int on_create(CTX u64 ring, int fd, u32 sq_entries, u32 c
 	};
 	struct work *w;
 
+#ifndef RW_EARLY
+	cq_created(ring);
+#endif
 	if (flags & IORING_SETUP_SQPOLL)
 		remember_creator((void *)bpf_get_current_task(), ring);
 	if (!cfg.created)

@@ -130,6 +130,12 @@ pub struct KernelFlags {
     pub async_data: u32,
     /// `REQ_F_SKIP_LINK_CQES`.
     pub skip_link_cqes: u32,
+    /// REQ_F_REISSUE.
+    pub reissue: u32,
+    /// REQ_F_CREDS.
+    pub creds: u32,
+    /// REQ_F_POLLED.
+    pub polled: u32,
     /// `io_uring_complete` fires before the CQE has a place.
     pub complete_first: bool,
     /// The submission does not name its request.
@@ -282,6 +288,9 @@ impl Look<'_> {
             fail: flag("REQ_F_FAIL") | flag("REQ_F_FAIL_LINK"),
             async_data: flag("REQ_F_ASYNC_DATA"),
             skip_link_cqes: flag("REQ_F_SKIP_LINK_CQES"),
+            reissue: flag("REQ_F_REISSUE"),
+            creds: flag("REQ_F_CREDS"),
+            polled: flag("REQ_F_POLLED"),
             preemptible: self.btf.preemptible && self.btf.functions.iter().any(|f| f == "bpf_preempt_disable"),
             perf_buffer: !self.has_helper("BPF_FUNC_ringbuf_output"),
             ..KernelFlags::default()

@@ -62,6 +62,9 @@ macro_rules! object {
                 cfg.req_fail = plan.flags.fail;
                 cfg.req_async_data = plan.flags.async_data;
                 cfg.req_skip_link_cqes = plan.flags.skip_link_cqes;
+                cfg.req_reissue = plan.flags.reissue;
+                cfg.req_creds = plan.flags.creds;
+                cfg.req_polled = plan.flags.polled;
                 cfg.complete_first = plan.flags.complete_first.into();
                 cfg.submit_unseen = plan.flags.submit_unseen.into();
                 cfg.preemptible = plan.flags.preemptible.into();

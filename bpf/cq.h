@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Where the kernel is in a ring's list of completions, for CQEs that find no room: their tracepoint does not name the
+ * request. The kernel goes through the list in order, under the ring's lock, and once a CQE found no room, all that
+ * follow find none. So a place in the list, kept by ring, tells which request comes next in constant time.
+ */
+#ifndef RINGWATCH_CQ_H
+#define RINGWATCH_CQ_H
+
+struct cursor {
+	/* The list's first node when this was noted; 0: the CQ ring was filled from elsewhere. */
+	u64 first;
+	/* The next that the kernel tells. */
+	u64 node;
+	/* SQEs that the ring had taken: no submission comes between two completions of one list. */
+	u32 sq;
+	u32 pad;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, u64);
+	__type(value, struct cursor);
+} cursors SEC(".maps");
+
+/* Completions that have no CQE to come are passed over, at most this many at a time. */
+#define SILENT_MAX 1024
+
+#define CQE_SIZE 16
+
+/* The low bits of a lock's owner are flags. */
+#define OWNER_FLAGS 7UL
+
+/* Whether the running thread holds the ring's lock, as whoever goes through its list of completions does. */
+static __always_inline bool holds_ring(struct io_ring_ctx *ctx)
+{
+	u64 current = bpf_get_current_task(), owner;
+	struct mutex___rt *rt = (void *)ctx + bpf_core_field_offset(ctx->uring_lock);
+
+	if (bpf_core_field_exists(struct mutex, owner))
+		owner = BPF_CORE_READ(ctx, uring_lock.owner.counter);
+	else
+		owner = (u64)BPF_CORE_READ(rt, rtmutex.owner);
+	return (owner & ~OWNER_FLAGS) == current;
+}
+
+/* The first completion of the list that is about to be told; 0: there is none. */
+static __always_inline u64 first_completion(struct io_ring_ctx *ctx)
+{
+	u64 first = (u64)BPF_CORE_READ(ctx, submit_state.compl_reqs.first);
+
+	/* Before 6.3 polled requests are told from the list that they wait in. */
+	if (!first && bpf_core_field_exists(ctx->iopoll_list.first) &&
+	    BPF_CORE_READ(ctx, flags) & IORING_SETUP_IOPOLL)
+		first = (u64)BPF_CORE_READ(ctx, iopoll_list.first);
+	return first;
+}
+
+static __always_inline struct io_kiocb *request_of(u64 node)
+{
+	return node ? (void *)node - bpf_core_field_offset(struct io_kiocb, comp_list) : NULL;
+}
+
+static __noinline void cq_filled(struct io_ring_ctx *ctx, struct io_kiocb *req)
+{
+	u64 key = (u64)ctx;
+	struct cursor *held = bpf_map_lookup_elem(&cursors, &key);
+	struct cursor now = {};
+
+	if (req && holds_ring(ctx)) {
+		now.first = first_completion(ctx);
+		now.node = (u64)BPF_CORE_READ(req, comp_list.next);
+		now.sq = BPF_CORE_READ(ctx, cached_sq_head);
+	}
+	if (held)
+		*held = now;
+	else
+		bpf_map_update_elem(&cursors, &key, &now, BPF_ANY);
+}
+
+/* A CQE was posted. Where it took the last room that the kernel knows of, the next may overflow. */
+static __always_inline void cq_posted(const bool typed, void *ring, struct io_kiocb *req)
+{
+	struct io_ring_ctx *ctx = CAST(typed, ring, struct io_ring_ctx);
+
+	/* Before 6.0 the completion shows itself that its CQE found no room. */
+	if (cfg.complete_first || !bpf_core_field_exists(ctx->cqe_sentinel))
+		return;
+	if ((u64)RD(typed, ctx, cqe_cached) + CQE_SIZE >= (u64)RD(typed, ctx, cqe_sentinel))
+		cq_filled(ring, req);
+}
+
+/* The ring is new, whatever was at its address. */
+static __always_inline void cq_created(u64 ring)
+{
+	bpf_map_delete_elem(&cursors, &ring);
+}
+
+struct posted_walk {
+	u64 node;
+	u64 user_data;
+	s32 result;
+	/* Look for the first that is held and has this user_data and result. */
+	bool search;
+	bool found;
+};
+
+/* Whether the kernel passes over it: it has no CQE to come, or will be tried again. */
+static __always_inline bool is_passed_over(struct io_kiocb *req)
+{
+	u32 flags = BPF_CORE_READ(req, flags);
+
+	return flags & (cfg.req_cqe_skip | cfg.req_reissue);
+}
+
+static __always_inline bool is_completion(struct io_kiocb *req, u64 user_data, s32 result)
+{
+	return user_data_of(false, req) == user_data && result_of(false, req) == result;
+}
+
+static __always_inline bool is_held_now(struct io_kiocb *req)
+{
+	u64 key = (u64)req;
+
+	return is_in_slot(key) || (pending_count && bpf_map_lookup_elem(&pending, &key));
+}
+
+static long posted_step(u64 i, struct posted_walk *w)
+{
+	struct io_kiocb *req = request_of(w->node);
+
+	if (!req)
+		return 1;
+	if (!is_passed_over(req) &&
+	    (!w->search || (is_completion(req, w->user_data, w->result) && is_held_now(req)))) {
+		w->found = true;
+		return 1;
+	}
+	w->node = (u64)BPF_CORE_READ(req, comp_list.next);
+	return 0;
+}
+
+/* The request that the kernel tells next from `node` on, if it has this user_data and result. */
+static __noinline struct io_kiocb *completion_at(u64 node, u64 user_data, s32 result)
+{
+	struct posted_walk w = { .node = node };
+	struct io_kiocb *req = request_of(node);
+
+	if (!req)
+		return NULL;
+	if (is_passed_over(req)) {
+		bpf_loop(SILENT_MAX, posted_step, &w, 0);
+		if (!w.found)
+			return NULL;
+		req = request_of(w.node);
+	}
+	return req && is_completion(req, user_data, result) ? req : NULL;
+}
+
+/* Without a place to begin at: the first that is held. */
+static __noinline struct io_kiocb *completion_held(u64 node, u64 user_data, s32 result)
+{
+	struct posted_walk w = { .node = node, .user_data = user_data, .result = result, .search = true };
+
+	bpf_loop(SILENT_MAX, posted_step, &w, 0);
+	return w.found ? request_of(w.node) : NULL;
+}
+
+/* Before 6.10 a worker posts the CQE of its request itself, past the list. */
+static __always_inline struct io_kiocb *completion_of_worker(struct io_ring_ctx *ctx, u64 user_data, s32 result)
+{
+	struct task_struct *current = (void *)bpf_get_current_task();
+	struct io_worker *worker;
+	struct io_wq_work *work;
+	struct io_kiocb *req;
+
+	if (!bpf_core_field_exists(struct io_ring_ctx___6_9, locked_free_list) ||
+	    !bpf_core_field_exists(struct io_worker, cur_work) ||
+	    !(BPF_CORE_READ(current, flags) & PF_IO_WORKER) || !bpf_core_field_exists(current->worker_private))
+		return NULL;
+	worker = BPF_CORE_READ(current, worker_private);
+	work = BPF_CORE_READ(worker, cur_work);
+	if (!work)
+		return NULL;
+	req = (void *)work - bpf_core_field_offset(struct io_kiocb, work);
+	return BPF_CORE_READ(req, ctx) == ctx && is_completion(req, user_data, result) ? req : NULL;
+}
+
+/*
+ * The request whose CQE found no room; NULL: it is of no request (MSG_RING and the like), or cannot be told. Whoever
+ * posts such a CQE may choose user_data and result, so they only confirm what the place in the list says.
+ */
+static __noinline struct io_kiocb *overflowed(struct io_ring_ctx *ctx, u64 user_data, s32 result)
+{
+	u64 key = (u64)ctx, first, node;
+	struct cursor *held, now = {};
+	struct io_kiocb *req;
+
+	if (!holds_ring(ctx))
+		return completion_of_worker(ctx, user_data, result);
+	first = first_completion(ctx);
+	if (!first)
+		return NULL;
+	now.first = first;
+	now.sq = BPF_CORE_READ(ctx, cached_sq_head);
+	held = bpf_map_lookup_elem(&cursors, &key);
+	node = first;
+	if (held && held->first == first && held->sq == now.sq)
+		node = held->node;
+	req = completion_at(node, user_data, result);
+	/* Another list may begin with the same request where the kernel counts SQEs anew with each call. */
+	if (!req && node != first) {
+		req = completion_at(first, user_data, result);
+		if (req && !is_held_now(req))
+			req = NULL;
+	}
+	/* Without a note completions of this list may have been posted before. */
+	if (!req && !held)
+		req = completion_held(first, user_data, result);
+	if (!req)
+		return NULL;
+	now.node = (u64)BPF_CORE_READ(req, comp_list.next);
+	if (held)
+		*held = now;
+	else
+		bpf_map_update_elem(&cursors, &key, &now, BPF_ANY);
+	return req;
+}
+
+#endif
