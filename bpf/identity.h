@@ -262,15 +262,14 @@ static __always_inline u64 task_hash(const bool typed, struct task_struct *task,
 {
 	u64 h = cfg.key;
 
-	h += (who->tid ^ cfg.key) * 0x9e3779b97f4a7c15ULL;
-	h += (start_of(typed, task) ^ cfg.key) * 0xc2b2ae3d27d4eb4fULL;
-	h += (execs_of(typed, task) ^ cfg.key) * 0x165667b19e3779f9ULL;
-	h += (who->comm[0] ^ cfg.key) * 0xd6e8feb86659fd93ULL;
-	h += (who->comm[1] ^ cfg.key) * 0xff51afd7ed558ccdULL;
-	h += (who->uid ^ cfg.key) * 0xc4ceb9fe1a85ec53ULL;
-	h += (cgroup_of(typed, task) ^ cfg.key) * 0x9fb21c651e98df25ULL;
-	h += (mnt_ns_of(typed, task) ^ cfg.key) * 0xa0761d6478bd642fULL;
-	return mix(h, who->tgid);
+	/* One after the other: a sum would let a program choose two names that differ by nothing. */
+	h = mix(h, (u64)who->tid << 32 | who->tgid);
+	h = mix(h, start_of(typed, task));
+	h = mix(h, execs_of(typed, task));
+	h = mix(h, who->comm[0]);
+	h = mix(h, who->comm[1]);
+	h = mix(h, cgroup_of(typed, task));
+	return mix(h, (u64)who->uid << 32 | mnt_ns_of(typed, task));
 }
 
 static __noinline u64 task_hash_raw(const struct who *who)

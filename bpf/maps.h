@@ -70,10 +70,11 @@ struct {
 	__type(value, u64);
 } seen SEC(".maps");
 
-/* Creators of SQPOLL rings, by ring. */
+/* Creators of SQPOLL rings, by ring. No later ring drives one out; user space removes those of rings that are gone. */
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 8192);
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
 	__type(key, u64);
 	__type(value, struct creator);
 } creators SEC(".maps");

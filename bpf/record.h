@@ -54,6 +54,8 @@ enum rw_end {
 	RW_END_UNSEEN = 4,
 	/* Still in flight when tracing stopped. */
 	RW_END_IN_FLIGHT = 5,
+	/* Reported at its submission: there was no room to follow it, and it would have had no CQE. */
+	RW_END_UNTRACKED = 6,
 };
 
 enum rw_executor {
@@ -159,10 +161,10 @@ struct rw_request {
 	/* Of the struct rw_names that was sent at its submission; 0: none. */
 	__u64 names_id;
 	__s64 arg[RW_ARGS];
-	/* The submitter, for the kernel side alone, and its thread id. */
+	/* For the kernel side alone: the submitter with its thread id, and where the request stands in `places`. */
 	__u64 task;
 	__u32 task_tid;
-	__u32 pad;
+	__u32 place;
 	/* How often it began to wait for its file. */
 	__u32 arms;
 	/* The SQPOLL thread that submitted it; 0: none did. */

@@ -13,6 +13,9 @@
 enum {
 	SLOT_BITS = 14,
 	PENDING_MAX = 65536,
+	PLACE_BITS = 17,
+	/* A request finds its place within so many of its hash. */
+	PLACES_TRIED = 16,
 };
 
 /* What only the submission tells of a request; completion reads the rest from the request itself. */
@@ -57,8 +60,32 @@ struct {
 	__type(value, u64);
 } writing SEC(".maps");
 
+/*
+ * The requests in `pending`, so that they can be gone through in slices; twice as many as there may be. With PLACE_TOLD:
+ * a request that is not in `pending`, and was reported already.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1 << PLACE_BITS);
+	__type(key, u32);
+	__type(value, u64);
+} places SEC(".maps");
+
+#define PLACE_TOLD 1UL
+
+/* In rw_request.place: the request was seen with a flag that is taken away at its end. */
+#define PLACE_MARKED (1U << 31)
+/* It was found among the free ones. */
+#define PLACE_ENDED (1U << 30)
+
 /* Entries in `pending`; while it is 0, nobody looks there. */
 u64 pending_count = 0;
+
+/* Those of them that end without a CQE. */
+u64 silent_count = 0;
+
+/* Entries in `places` with PLACE_TOLD. */
+u64 told_count = 0;
 
 static __always_inline struct slot *slot_of(const void *req)
 {
@@ -80,27 +107,91 @@ static __always_inline bool slot_take(struct slot *slot, u64 req)
 	return __sync_val_compare_and_swap(&slot->req, req, 0) == req;
 }
 
-/* False: the table is full, or another CPU was faster. */
+/* The verifier forbids arithmetic on what it knows to be a pointer. */
+static __always_inline u64 number_of(u64 pointer)
+{
+	u64 number = 0;
+
+	bpf_probe_read_kernel(&number, sizeof(number), &pointer);
+	return number;
+}
+
+/* Puts `value` into a place of `req`. Its number from 1 on; 0: there was none. */
+static __noinline u32 place_take(u64 req, u64 value)
+{
+	u32 first = (u32)(req >> 6) * 0x85ebca6bu >> (32 - PLACE_BITS);
+
+	for (u32 i = 0; i < PLACES_TRIED; i++) {
+		u32 key = (first + i) & ((1 << PLACE_BITS) - 1);
+		u64 *place = bpf_map_lookup_elem(&places, &key);
+
+		if (place && !*place && !__sync_val_compare_and_swap(place, 0, value))
+			return key + 1;
+	}
+	return 0;
+}
+
+static __always_inline void place_put(u32 number, u64 value)
+{
+	u32 key = (number & ~(PLACE_MARKED | PLACE_ENDED)) - 1;
+	u64 *place = bpf_map_lookup_elem(&places, &key);
+
+	if (place)
+		__sync_val_compare_and_swap(place, value, 0);
+}
+
+/* Whether the request was reported at its submission; `forget`: its memory serves another one. */
+static __noinline bool was_told(u64 req, bool forget)
+{
+	u32 first = (u32)(req >> 6) * 0x85ebca6bu >> (32 - PLACE_BITS);
+	u64 value = req | PLACE_TOLD;
+
+	for (u32 i = 0; i < PLACES_TRIED; i++) {
+		u32 key = (first + i) & ((1 << PLACE_BITS) - 1);
+		u64 *place = bpf_map_lookup_elem(&places, &key);
+
+		if (!place || *place != value)
+			continue;
+		if (forget && __sync_val_compare_and_swap(place, value, 0) == value)
+			__sync_fetch_and_add(&told_count, -1);
+		return true;
+	}
+	return false;
+}
+
+/* False: the table is full. */
 static __always_inline bool pending_put(u64 req, struct rw_request *request)
 {
 	struct task_struct *task = task_of(false, (void *)req);
 
+	u64 number = number_of(req);
+
+	request->place = place_take(number, number);
 	request->task = (u64)task;
 	request->task_tid = BPF_CORE_READ(task, pid);
-	request->pad = 0;
-	if (bpf_map_update_elem(&pending, &req, request, BPF_ANY)) {
-		count(RW_LOST_TABLE_FULL);
+	if (!request->place)
+		return false;
+	if (bpf_map_update_elem(&pending, &req, request, BPF_NOEXIST)) {
+		place_put(request->place, req);
 		return false;
 	}
 	__sync_fetch_and_add(&pending_count, 1);
+	if (request->w.flags & RW_F_CQE_SKIP)
+		__sync_fetch_and_add(&silent_count, 1);
 	return true;
 }
 
-static __always_inline bool pending_take(u64 req)
+/* `held`: a copy of the entry. False: another CPU was faster. */
+static __always_inline bool pending_take(u64 req, const struct rw_request *held)
 {
+	u32 place = held->place, silent = held->w.flags & RW_F_CQE_SKIP;
+
 	if (bpf_map_delete_elem(&pending, &req))
 		return false;
+	place_put(place, req);
 	__sync_fetch_and_add(&pending_count, -1);
+	if (silent)
+		__sync_fetch_and_add(&silent_count, -1);
 	return true;
 }
 
@@ -132,6 +223,13 @@ static __always_inline void set_request(const bool typed, struct rw_write *rec, 
 	rec->iov_count = 0;
 }
 
+/* No room to work: the request is lost. */
+static __always_inline void count_lost_scratch(void)
+{
+	count(RW_LOST_RING_FULL);
+	count(RW_LOST_SCRATCH);
+}
+
 /* The end of an entry of which the kernel did not tell. */
 static __always_inline void emit_untold(struct work *w, u8 end)
 {
@@ -154,6 +252,26 @@ static __always_inline void emit_untold(struct work *w, u8 end)
 		}
 	}
 	emit(w);
+}
+
+/*
+ * Keeps what is known of a request until its end. Without room its end is reported without that; where the end has no
+ * CQE, the request is reported now.
+ */
+static __always_inline void keep(struct io_kiocb *req, struct work *w)
+{
+	u64 number;
+
+	if (pending_put((u64)req, &w->request))
+		return;
+	if (!(w->rec.flags & RW_F_CQE_SKIP)) {
+		count(RW_LOST_TABLE_FULL);
+		return;
+	}
+	number = number_of((u64)req);
+	if (place_take(number, number | PLACE_TOLD))
+		__sync_fetch_and_add(&told_count, 1);
+	emit_untold(w, RW_END_UNTRACKED);
 }
 
 static __always_inline void slot_to_record(struct rw_write *rec, const struct slot *slot)
@@ -180,8 +298,12 @@ static __noinline void recycled_slot(struct slot *slot, u64 req)
 {
 	struct work *w = work_get(false);
 
-	if (!w)
+	/* What is left must not be joined to the new request. */
+	if (!w) {
+		if (slot_take(slot, req))
+			count_lost_scratch();
 		return;
+	}
 	slot_to_record(&w->rec, slot);
 	if (slot_take(slot, req))
 		emit_untold(w, RW_END_UNSEEN);
@@ -198,11 +320,14 @@ static __noinline void recycled_pending(u64 req, struct io_ring_ctx *ctx)
 	if (!held)
 		return;
 	w = work_get(false);
-	if (!w)
+	if (!w) {
+		if (pending_take(req, held))
+			count_lost_scratch();
 		return;
+	}
 	rec = &w->rec;
 	w->request = *held;
-	if (pending_take(req)) {
+	if (pending_take(req, &w->request)) {
 		/* A link before it may have filled the ring's slot after the submission. */
 		if (!(rec->flags & RW_F_FILE) && rec->flags & RW_F_FIXED_FILE && rec->ctx == (u64)ctx)
 			sent = take_file_by_number(w, NULL, ctx);
@@ -220,6 +345,8 @@ static __always_inline void recycled(struct slot *slot, struct io_kiocb *req, st
 		recycled_slot(slot, (u64)req);
 	if (pending_count)
 		recycled_pending((u64)req, ctx);
+	if (told_count)
+		was_told(number_of((u64)req), true);
 }
 
 #endif

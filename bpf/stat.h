@@ -162,7 +162,7 @@ static __always_inline void class_add(const struct work *w, const struct outcome
 
 static __always_inline void outcome_of(const struct rw_write *rec, struct outcome *out)
 {
-	bool told = rec->end != RW_END_UNSEEN && rec->end != RW_END_IN_FLIGHT;
+	bool told = rec->end != RW_END_UNSEEN && rec->end != RW_END_IN_FLIGHT && rec->end != RW_END_UNTRACKED;
 	u64 flags = 0;
 
 	out->bytes = 0;

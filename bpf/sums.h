@@ -17,7 +17,7 @@ enum {
 	RW_SIZE_BUCKETS = 1728,
 	/* The errnos that have names; 0 counts all others. */
 	RW_ERRNOS = 134,
-	RW_ENDS = RW_END_IN_FLIGHT + 1,
+	RW_ENDS = RW_END_UNTRACKED + 1,
 	/* Writes that are shorter are tiny. */
 	RW_TINY = 512,
 };

@@ -147,6 +147,8 @@ pub enum Completion {
     Unseen,
     /// It was still in flight when tracing stopped.
     InFlight,
+    /// There was no room to follow it, and it has no CQE: reported at its submission.
+    Untracked,
 }
 
 /// Who handed the request to the kernel.

@@ -59,6 +59,8 @@ pub enum End {
     Unseen,
     /// Tracing stopped before its end.
     InFlight,
+    /// There was no room to follow it; it was reported at its submission.
+    Untracked,
 }
 
 /// Who carried a write out; `enum rw_executor`.
@@ -286,6 +288,7 @@ impl Write {
             3 => End::Link,
             4 => End::Unseen,
             IN_FLIGHT => End::InFlight,
+            6 => End::Untracked,
             other => return Err(Malformed::Field("end", other.into())),
         };
         let executor = match raw.executor {

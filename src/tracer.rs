@@ -15,7 +15,7 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use crate::child::Child;
 use crate::enrich::Enricher;
 use crate::event::{EventsLost, LossCause};
-use crate::kernel::driver::{self, Options, Reader, Session, Storage};
+use crate::kernel::driver::{self, Options, Reader, Session, Storage, Sweeper};
 use crate::kernel::health::ProbeHealth;
 use crate::kernel::plan::Plan;
 use crate::loss::Watch;
@@ -88,7 +88,7 @@ const QUEUE: usize = 32;
 /// Waits between two looks into the ring buffer: short while there is traffic, longer when idle.
 const WAIT_BUSY: Duration = Duration::from_millis(2);
 const WAIT_IDLE: Duration = Duration::from_millis(20);
-/// How often the counters are read and pending writes looked after.
+/// How often the counters are read.
 const CARE: Duration = Duration::from_millis(50);
 /// How long requests of a command that ended may take to end as well.
 const GRACE: Duration = Duration::from_secs(2);
@@ -137,7 +137,7 @@ pub struct Followed {
     pub plan: Plan,
     /// The command's status.
     pub status: Option<ExitStatus>,
-    /// Requests that were told without what their submission knows, since the table of requests was full.
+    /// Requests that were not followed from their submission on, since the table of requests was full.
     pub untracked: u64,
     /// Processes of the tree that could not be followed.
     pub unfollowed: u64,
@@ -204,6 +204,7 @@ fn trace<C: Consumer>(
 ) -> Result<Option<ExitStatus>, Error> {
     let consumer = RefCell::new(consumer);
     let ring = session.reader(buffer_size, |record| consumer.borrow_mut().record(record))?;
+    let sweeper = session.sweeper()?;
     let mut watch = Watch::default();
     let mut child = match &limits.command[..] {
         [] => {
@@ -242,6 +243,7 @@ fn trace<C: Consumer>(
         let until_end = deadline.map_or(wait, |d| d.saturating_duration_since(Instant::now()));
         wake.wait(wait.min(until_end).max(Duration::from_micros(100)));
     }
+    sweeper.map_or(Ok(()), Sweeper::stop).map_err(|e| Error::System("look after requests without a CQE", e))?;
     let grace = Instant::now() + GRACE;
     if let (Some(running), None) = (&mut child, status) {
         running.terminate();
@@ -269,7 +271,7 @@ fn trace<C: Consumer>(
     Ok(status)
 }
 
-/// Losses, and pending writes to the buffer.
+/// Losses.
 fn care<C: Consumer>(session: &mut Session<'_>, consumer: &RefCell<&mut C>, watch: &mut Watch) -> Result<(), Error> {
     let counters = session.counters()?;
     let lost: Vec<EventsLost> = watch.since(&counters, session.missed()?).collect();
@@ -278,9 +280,6 @@ fn care<C: Consumer>(session: &mut Session<'_>, consumer: &RefCell<&mut C>, watc
         consumer.lost(lost);
     }
     consumer.care(session)?;
-    if session.needs_sweep() {
-        session.sweep()?;
-    }
     Ok(())
 }
 

@@ -36,7 +36,7 @@ static __always_inline bool take(const bool typed, struct work *w, struct io_kio
 		w->request = *held;
 	else
 		*rec = held->w;
-	return pending_take(key);
+	return pending_take(key, held);
 }
 
 /* A request that was submitted before the programs were attached, or while the table of requests was full. */
@@ -45,7 +45,7 @@ static __always_inline bool take_unseen(const bool typed, struct work *w, struct
 {
 	struct rw_write *rec = &w->rec;
 
-	if (!follow(&w->who))
+	if (!follow(&w->who) || (told_count && was_told(number_of((u64)req), false)))
 		return false;
 	if (!is_write(opcode)) {
 		/* Notifications of SEND_ZC have requests of their own, which nobody submitted. */
@@ -138,7 +138,8 @@ static __always_inline void finish(const bool typed, struct io_kiocb *req, u8 op
 	bool held = take(typed, w, req, opcode);
 	struct rw_write *rec = &w->rec;
 
-	if (!held || !rec->task_id) {
+	/* User space may have forgotten who it was. */
+	if (!held || !rec->task_id || !already_seen(rec->task_id)) {
 		struct task_struct *current = typed ? bpf_get_current_task_btf() : NULL;
 
 		if (!submitter_is(typed, current, req, RD(typed, req, ctx), w))
@@ -173,14 +174,15 @@ lost:
 /* No room to work: the write is lost, and what was kept of it must not be joined to another. */
 static __noinline void drop(struct slot *slot, u64 req)
 {
-	bool held = slot && slot->req == req && slot_take(slot, req);
+	bool taken = slot && slot->req == req && slot_take(slot, req);
+	struct rw_request *held;
 
-	if (!held && pending_count)
-		held = pending_take(req);
-	if (held) {
-		count(RW_LOST_RING_FULL);
-		count(RW_LOST_SCRATCH);
+	if (!taken && pending_count) {
+		held = bpf_map_lookup_elem(&pending, &req);
+		taken = held && pending_take(req, held);
 	}
+	if (taken)
+		count_lost_scratch();
 }
 
 static __always_inline int end(const bool typed, struct io_kiocb *req, u8 how, s32 result)

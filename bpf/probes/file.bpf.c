@@ -106,10 +106,15 @@ static __noinline int modified(CTX struct file *file)
 
 	if ((BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT) != S_IFREG)
 		return 0;
-	if (bpf_map_update_elem(&changed, &key, &told, BPF_NOEXIST))
+	if (bpf_map_lookup_elem(&changed, &key))
 		return 0;
 	w = file_begin(PASS_CTX(void *) bpf_get_current_task(), RW_FILE_MODIFIED);
-	if (w)
+	if (!w)
+		return 0;
+	/* Another thread may have been faster. */
+	if (bpf_map_update_elem(&changed, &key, &told, BPF_NOEXIST))
+		work_put(w);
+	else
 		file_end(PASS_CTX w, file);
 	return 0;
 }

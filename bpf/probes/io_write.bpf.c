@@ -27,7 +27,7 @@ static __noinline int returned(struct io_kiocb *req, int ret)
 		goto out;
 	rec = &w->rec;
 	w->request = *held;
-	if (!pending_take(key))
+	if (!pending_take(key, &w->request))
 		goto out;
 	rec->end = RW_END_SKIPPED;
 	rec->result = result_of(false, req);
@@ -39,6 +39,29 @@ static __noinline int returned(struct io_kiocb *req, int ret)
 	emit(w);
 out:
 	work_put(w);
+	return 0;
+}
+
+/* A silent write that is not held is older than ringwatch: this is the first that is seen of it. */
+static __noinline void entered(struct io_kiocb *req)
+{
+	u64 key = (u64)req;
+
+	if (pending_count && bpf_map_lookup_elem(&pending, &key))
+		return;
+	adopt_unless_told(req, 0);
+}
+
+static __always_inline bool is_silent(struct io_kiocb *req)
+{
+	return BPF_CORE_READ(req, flags) & cfg.req_cqe_skip && is_watched(BPF_CORE_READ(req, opcode));
+}
+
+SEC("fentry/io_write")
+int BPF_PROG(io_write_enter, struct io_kiocb *req)
+{
+	if (is_silent(req))
+		WHOLE((entered(req), 0));
 	return 0;
 }
 
@@ -54,6 +77,8 @@ int BPF_KPROBE(io_write_entry, struct io_kiocb *req)
 {
 	u64 thread = bpf_get_current_pid_tgid();
 
+	if (is_silent(req))
+		entered(req);
 	if (pending_count)
 		bpf_map_update_elem(&writing, &thread, &req, BPF_ANY);
 	return 0;

@@ -120,7 +120,7 @@ static __always_inline void submitted(const bool typed, struct io_kiocb *req, st
 		if (!head || !(rec->flags & RW_F_FIXED_FILE))
 			take_file_by_number(w, task_of(false, req), ctx);
 	}
-	pending_put((u64)req, &w->request);
+	keep(req, w);
 }
 
 /* The same for any other opcode. */
@@ -134,7 +134,16 @@ static __always_inline void op_submitted(const bool typed, struct io_kiocb *req,
 	w->rec.user_data = user_data_of(typed, req);
 	set_submitter(&w->rec, &w->who);
 	op_of_request(w, req);
-	pending_put((u64)req, &w->request);
+	keep(req, w);
+}
+
+/* No room to work: the end will be reported without what only this moment knows, if it has a CQE. */
+static __noinline void unkept(struct io_kiocb *req)
+{
+	if (BPF_CORE_READ(req, flags) & cfg.req_cqe_skip)
+		count_lost_scratch();
+	else
+		count(RW_LOST_TABLE_FULL);
 }
 
 static __always_inline int on_submit(const bool typed, struct io_kiocb *req)
@@ -151,8 +160,7 @@ static __always_inline int on_submit(const bool typed, struct io_kiocb *req)
 		return 0;
 	w = work_get(typed);
 	if (!w) {
-		/* Its end will be told without what only this moment knows. */
-		count(RW_LOST_TABLE_FULL);
+		unkept(req);
 		return 0;
 	}
 	if (is_write(opcode))
@@ -195,7 +203,7 @@ static __always_inline void failed(const bool typed, const struct io_uring_sqe *
 		widen(typed, w, req);
 	clear_file(rec);
 	take_file_by_number(w, task_of(false, req), ctx);
-	pending_put((u64)req, &w->request);
+	keep(req, w);
 }
 
 static __always_inline void op_failed(const bool typed, const struct io_uring_sqe *sqe, struct io_kiocb *req,
@@ -209,7 +217,7 @@ static __always_inline void op_failed(const bool typed, const struct io_uring_sq
 	w->rec.user_data = user_data_of(typed, req);
 	set_submitter(&w->rec, &w->who);
 	op_of_sqe(w, sqe, req);
-	pending_put((u64)req, &w->request);
+	keep(req, w);
 }
 
 static __always_inline int on_failed(const bool typed, const struct io_uring_sqe *sqe, struct io_kiocb *req)
@@ -226,8 +234,7 @@ static __always_inline int on_failed(const bool typed, const struct io_uring_sqe
 		return 0;
 	w = work_get(typed);
 	if (!w) {
-		/* Its end will be told without what only this moment knows. */
-		count(RW_LOST_TABLE_FULL);
+		unkept(req);
 		return 0;
 	}
 	if (is_write(opcode))
@@ -238,26 +245,92 @@ static __always_inline int on_failed(const bool typed, const struct io_uring_sqe
 	return 0;
 }
 
-static __noinline void punted_pending(u64 req, struct file *file)
+/* False: it is not held. */
+static __noinline bool punted_pending(u64 req, struct file *file)
 {
 	struct rw_request *held = bpf_map_lookup_elem(&pending, &req);
 	struct rw_write *rec;
 	struct work *w;
 
 	if (!held)
-		return;
+		return false;
 	rec = &held->w;
 	rec->flags |= RW_F_PUNTED;
 	if (cfg.life)
 		held->punted_ns = bpf_ktime_get_ns();
 	if (!is_write(rec->opcode))
-		return;
+		return true;
 	w = work_get(false);
 	if (!w)
-		return;
+		return true;
 	if (file && file_identify(false, file, &w->id))
 		set_file(rec, &w->id);
 	work_put(w);
+	return true;
+}
+
+/*
+ * A request without a CQE that is older than ringwatch: nothing else may be seen of it, so that it is followed from
+ * here on.
+ */
+static __always_inline void adopt(struct io_kiocb *req, u8 opcode, u32 flags)
+{
+	struct io_ring_ctx *ctx = BPF_CORE_READ(req, ctx);
+	struct work *w = work_get(false);
+	struct rw_write *rec;
+	struct file *file;
+
+	if (!w) {
+		count_lost_scratch();
+		return;
+	}
+	rec = &w->rec;
+	if (!submitter_is(false, NULL, req, ctx, w) || !follow(&w->who))
+		goto out;
+	if (!task_identify(w))
+		w->who.task_id = 0;
+	if (is_write(opcode)) {
+		clear_end(rec);
+		set_request(false, rec, req, opcode);
+		rec->asked_pos = RD_RW(false, req, kiocb.ki_pos);
+		rec->submit_ns = 0;
+		rec->fd = fd_of(false, req);
+		rec->flags = w->who.flags | RW_F_CQE_SKIP;
+		if (is_vectored(opcode)) {
+			rec->iov_count = rec->len;
+			vector_of_request(w, req);
+		}
+		if (cfg.wide)
+			widen(false, w, req);
+	} else {
+		op_begin(w, opcode);
+		rec->submit_ns = 0;
+		rec->ctx = (u64)ctx;
+		rec->user_data = user_data_of(false, req);
+		op_of_request(w, req);
+		rec->flags &= ~RW_F_SUBMIT;
+	}
+	set_submitter(rec, &w->who);
+	clear_file(rec);
+	file = BPF_CORE_READ(req, file);
+	if (file)
+		take_file(false, w, file);
+	if (BPF_CORE_READ(req, flags) & cfg.req_fixed_file)
+		rec->flags |= RW_F_FIXED_FILE;
+	rec->flags |= flags;
+	keep(req, w);
+out:
+	work_put(w);
+}
+
+static __always_inline void adopt_unless_told(struct io_kiocb *req, u32 seen)
+{
+	u8 opcode = BPF_CORE_READ(req, opcode);
+
+	if (!(BPF_CORE_READ(req, flags) & cfg.req_cqe_skip) ||
+	    (told_count && was_told(number_of((u64)req), false)))
+		return;
+	adopt(req, opcode, seen);
 }
 
 static __always_inline int on_punted(const bool typed, struct io_kiocb *req)
@@ -270,8 +343,8 @@ static __always_inline int on_punted(const bool typed, struct io_kiocb *req)
 	slot = slot_of(req);
 	if (slot && slot->req == (u64)req)
 		slot->flags |= RW_F_PUNTED;
-	else if (pending_count)
-		punted_pending((u64)req, RD(typed, req, file));
+	else if (!pending_count || !punted_pending((u64)req, RD(typed, req, file)))
+		adopt_unless_told(req, RW_F_PUNTED);
 	return 0;
 }
 

@@ -7,54 +7,52 @@ static __always_inline bool still(struct io_kiocb *req, const struct rw_write *r
 	return (u64)BPF_CORE_READ(req, ctx) == rec->ctx && user_data_of(false, req) == rec->user_data;
 }
 
-struct free_walk {
-	struct io_wq_work_node *node;
-	struct io_wq_work_node *wanted;
-	bool found;
+/* A part of a sweep: user space goes on with the next one, and no part takes long. */
+struct slice {
+	/* The first place, and how many. */
+	u32 from;
+	u32 n;
+	/* Steps that the part may take, however long each is. */
+	u32 steps;
+	/* Everything that is in flight is to be reported. */
+	u32 stopping;
+	/* Of this sweep. */
+	u32 round;
+	u32 pad;
 };
 
-static long free_step(u64 i, struct free_walk *w)
-{
-	struct io_wq_work_node *node = w->node;
+/* Rings whose free requests were looked at in this round. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, u64);
+	__type(value, u32);
+} looked_at SEC(".maps");
 
-	if (!node)
-		return 1;
-	if (node == w->wanted) {
-		w->found = true;
-		return 1;
-	}
-	w->node = BPF_CORE_READ(node, next);
-	return 0;
+static __always_inline void spend(struct slice *slice, u32 steps)
+{
+	slice->steps = slice->steps > steps ? slice->steps - steps : 0;
 }
 
-/* A ring keeps a few hundred free requests; one that is not found is looked for again in the next sweep. */
-#define FREE_WALK_MAX 4096
-
-static __always_inline bool in_list(struct io_wq_work_node *first, struct io_kiocb *req)
+/* Whether the memory of a request that is still its own shows by itself that it ended, with no CQE to come. */
+static __always_inline bool shows_its_end(struct io_kiocb *req, struct rw_request *held)
 {
-	struct free_walk w = { .node = first };
+	u32 flags = BPF_CORE_READ(req, flags), marks = flags & (cfg.req_creds | cfg.req_polled);
 
-	w.wanted = (void *)req + bpf_core_field_offset(struct io_kiocb, comp_list);
-	bpf_loop(FREE_WALK_MAX, free_step, &w, 0);
-	return w.found;
-}
-
-/* Whether a request whose memory is still its own has ended, with no CQE to come. */
-static __noinline bool has_ended(struct io_kiocb *req, u8 opcode)
-{
-	struct io_ring_ctx___6_9 *old = (void *)BPF_CORE_READ(req, ctx);
-	struct io_ring_ctx *ctx = BPF_CORE_READ(req, ctx);
-	u32 flags = BPF_CORE_READ(req, flags);
-
-	if (!(flags & cfg.req_cqe_skip))
-		return false;
 	/* From 6.10 on a write holds async data from its preparation to its end. */
-	if (is_write(opcode) && bpf_core_field_exists(struct io_async_rw, iter))
+	if (is_write(held->w.opcode) && bpf_core_field_exists(struct io_async_rw, iter))
 		return !(flags & cfg.req_async_data);
-	if (in_list(BPF_CORE_READ(ctx, submit_state.free_list.next), req))
-		return true;
-	return bpf_core_field_exists(struct io_ring_ctx___6_9, locked_free_list) &&
-	       in_list(BPF_CORE_READ(old, locked_free_list.first), req);
+	/* Taken with the hand-over to io-wq, or while it waits for its file, and given back at the end. */
+	if (held->w.flags & RW_F_PUNTED)
+		return !(flags & cfg.req_creds);
+	if (marks)
+		held->place |= PLACE_MARKED;
+	return !marks && held->place & PLACE_MARKED;
+}
+
+static __always_inline bool is_silent_yet(struct io_kiocb *req)
+{
+	return BPF_CORE_READ(req, flags) & cfg.req_cqe_skip;
 }
 
 /* Whether the submitter is gone. Its workers end before it does. */
@@ -79,24 +77,24 @@ static __always_inline bool late_file(struct work *w, struct io_kiocb *req, bool
 	return !file || take_file(false, w, file);
 }
 
-static __noinline void end_pending(u64 key, const struct rw_request *held, bool stopping)
+static __noinline int end_pending(u64 key, bool ended)
 {
+	struct rw_request *held = bpf_map_lookup_elem(&pending, &key);
 	struct io_kiocb *req = (void *)key;
-	bool alive = still(req, &held->w);
-	bool ended =
-		held->w.flags & RW_F_CQE_SKIP && (!alive || has_ended(req, held->w.opcode) || is_orphan(held));
 	struct io_rw *rw = (void *)req;
 	struct rw_write *rec;
 	struct work *w;
+	bool alive;
 
-	if (!ended && !stopping)
-		return;
+	if (!held)
+		return 0;
 	w = work_get(false);
 	if (!w)
-		return;
+		return 0;
 	rec = &w->rec;
 	w->request = *held;
-	if (!pending_take(key))
+	alive = still(req, rec);
+	if (!pending_take(key, &w->request))
 		goto out;
 	if (!(rec->flags & RW_F_FILE) && alive && is_write(rec->opcode) && !late_file(w, req, ended)) {
 		count(RW_LOST_RING_FULL);
@@ -105,45 +103,119 @@ static __noinline void end_pending(u64 key, const struct rw_request *held, bool 
 	if (ended && alive && is_write(rec->opcode)) {
 		rec->ki_pos = BPF_CORE_READ(rw, kiocb.ki_pos);
 		/* Unless a new request has taken the memory meanwhile. */
-		if (still(req, rec) && has_ended(req, rec->opcode))
+		if (still(req, rec) && is_silent_yet(req) && !(BPF_CORE_READ(req, flags) & cfg.req_async_data))
 			rec->flags |= RW_F_KI_POS;
 	}
 	emit_untold(w, ended ? RW_END_SKIPPED : RW_END_IN_FLIGHT);
 out:
 	work_put(w);
-}
-
-static long sweep_pending(void *map, const u64 *key, const struct rw_request *held, bool *stopping)
-{
-	end_pending(*key, held, *stopping);
 	return 0;
 }
 
-static long sweep_slot(u64 i, void *unused)
-{
-	u32 key = i;
-	struct slot *slot = bpf_map_lookup_elem(&slots, &key);
-	struct io_kiocb *req;
-	struct work *w;
+struct free_walk {
+	struct io_wq_work_node *node;
+	u32 steps;
+	u32 pad;
+};
 
-	if (!slot || !slot->req)
+/* A free request that is held ended; it is reported when its place is looked at. */
+static long free_step(u64 i, struct free_walk *w)
+{
+	struct io_wq_work_node *node = w->node;
+	struct rw_request *held;
+	u64 key;
+
+	if (!node)
+		return 1;
+	w->steps++;
+	w->node = BPF_CORE_READ(node, next);
+	key = (u64)request_of((u64)node);
+	held = bpf_map_lookup_elem(&pending, &key);
+	if (held && held->w.flags & RW_F_CQE_SKIP && still((void *)key, &held->w) && is_silent_yet((void *)key))
+		held->place |= PLACE_ENDED;
+	return 0;
+}
+
+/* Free requests that are looked at of a ring in one round; those behind them are found when they are used again. */
+#define FREE_WALK_MAX 2048
+
+static __noinline int look_at_free(u64 ring, struct slice *slice)
+{
+	struct io_ring_ctx___6_9 *old = (void *)ring;
+	struct io_ring_ctx *ctx = (void *)ring;
+	struct free_walk w = {};
+	u32 round = slice->round, *last = bpf_map_lookup_elem(&looked_at, &ring);
+
+	if (last && *last == round)
 		return 0;
-	w = work_get(false);
-	if (!w)
-		return 0;
-	req = (void *)slot->req;
-	slot_to_record(&w->rec, slot);
-	if (!slot_take(slot, (u64)req))
-		goto out;
-	w->rec.ctx = (u64)BPF_CORE_READ(req, ctx);
-	if (user_data_of(false, req) == w->rec.user_data && !late_file(w, req, false)) {
-		count(RW_LOST_RING_FULL);
-		goto out;
+	bpf_map_update_elem(&looked_at, &ring, &round, BPF_ANY);
+	w.node = BPF_CORE_READ(ctx, submit_state.free_list.next);
+	bpf_loop(FREE_WALK_MAX, free_step, &w, 0);
+	if (bpf_core_field_exists(struct io_ring_ctx___6_9, locked_free_list)) {
+		w.node = BPF_CORE_READ(old, locked_free_list.first);
+		bpf_loop(FREE_WALK_MAX, free_step, &w, 0);
 	}
-	emit_untold(w, RW_END_IN_FLIGHT);
-out:
-	work_put(w);
+	spend(slice, w.steps);
 	return 0;
+}
+
+static __always_inline int look_at(u64 key, struct slice *slice)
+{
+	struct rw_request *held = bpf_map_lookup_elem(&pending, &key);
+	struct io_kiocb *req = (void *)key;
+
+	/* It is being put there, or taken away. */
+	if (!held)
+		return 0;
+	if (slice->stopping) {
+		spend(slice, 16);
+		return end_pending(key, held->w.flags & RW_F_CQE_SKIP && !still(req, &held->w));
+	}
+	if (!(held->w.flags & RW_F_CQE_SKIP))
+		return 0;
+	spend(slice, 4);
+	if (!still(req, &held->w) || is_orphan(held))
+		return end_pending(key, true);
+	/* A failure takes the flag away, and posts a CQE. */
+	if (!is_silent_yet(req))
+		return 0;
+	if (held->place & PLACE_ENDED || shows_its_end(req, held))
+		return end_pending(key, true);
+	if (!is_write(held->w.opcode) || !bpf_core_field_exists(struct io_async_rw, iter))
+		return look_at_free(held->w.ctx, slice);
+	return 0;
+}
+
+static long place_step(u64 i, struct slice *slice)
+{
+	u32 key = slice->from;
+	u64 *place;
+
+	if (!slice->n || !slice->steps)
+		return 1;
+	slice->from++;
+	slice->n--;
+	place = bpf_map_lookup_elem(&places, &key);
+	if (place && *place && !(*place & PLACE_TOLD))
+		look_at(*place, slice);
+	return 0;
+}
+
+/* Looks at requests in flight that end without a CQE. Returns the place to go on with. */
+SEC("syscall")
+int sweep(struct slice *given)
+{
+	struct slice slice = *given;
+
+	bpf_loop(1 << PLACE_BITS, place_step, &slice, 0);
+	return slice.from;
+}
+
+/* How many there are. */
+SEC("syscall")
+int silent(void *unused)
+{
+	return silent_count;
 }
 
 static long count_slot(u64 i, u32 *n)
@@ -166,12 +238,36 @@ int in_flight(void *unused)
 	return n;
 }
 
-SEC("syscall")
-int sweep(void *unused)
+static long slot_step(u64 i, struct slice *slice)
 {
-	bool stopping = false;
+	u32 key = slice->from;
+	struct slot *slot;
+	struct io_kiocb *req;
+	struct work *w;
 
-	bpf_for_each_map_elem(&pending, sweep_pending, &stopping, 0);
+	if (!slice->n || !slice->steps)
+		return 1;
+	slice->from++;
+	slice->n--;
+	slot = bpf_map_lookup_elem(&slots, &key);
+	if (!slot || !slot->req)
+		return 0;
+	spend(slice, 16);
+	w = work_get(false);
+	if (!w)
+		return 0;
+	req = (void *)slot->req;
+	slot_to_record(&w->rec, slot);
+	if (!slot_take(slot, (u64)req))
+		goto out;
+	w->rec.ctx = (u64)BPF_CORE_READ(req, ctx);
+	if (user_data_of(false, req) == w->rec.user_data && !late_file(w, req, false)) {
+		count(RW_LOST_RING_FULL);
+		goto out;
+	}
+	emit_untold(w, RW_END_IN_FLIGHT);
+out:
+	work_put(w);
 	return 0;
 }
 
@@ -181,16 +277,15 @@ static long end_run(void *map, const u32 *key, struct work *w, void *unused)
 	return 0;
 }
 
-/* After the probes are detached: everything that is still in flight. */
+/* After the probes are detached: reports the rest of what is in flight. Returns the slot to go on with. */
 SEC("syscall")
-int sweep_all(void *unused)
+int sweep_slots(struct slice *given)
 {
-	bool stopping = true;
+	struct slice slice = *given;
 
-	bpf_for_each_map_elem(&pending, sweep_pending, &stopping, 0);
-	bpf_loop(1 << SLOT_BITS, sweep_slot, NULL, 0);
+	bpf_loop(1 << SLOT_BITS, slot_step, &slice, 0);
 	/* Of lists of completions that went on on another CPU. */
-	if (cfg.aggregate)
+	if (cfg.aggregate && slice.from >= 1 << SLOT_BITS)
 		bpf_for_each_map_elem(&works, end_run, NULL, 0);
-	return 0;
+	return slice.from;
 }

@@ -131,7 +131,7 @@ pub(super) fn summarize(told: &str, losses: &Losses, followed: &Followed) {
     }
     if followed.untracked > 0 {
         eprintln!(
-            "ringwatch: {} requests were told without their submission: the kernel side had no room to follow them",
+            "ringwatch: {} requests could not be followed from their submission on, for want of room: they are reported without it, and not at all where they are still in flight",
             followed.untracked
         );
     }

@@ -143,7 +143,7 @@ impl Enricher {
         let path = if w.has(flag::FILE) { self.paths.get(w.path_id).cloned() } else { None };
         let result = match w.end {
             End::Cqe | End::Overflow | End::Skipped | End::Link => Some(w.result),
-            End::Unseen | End::InFlight => None,
+            End::Unseen | End::InFlight | End::Untracked => None,
         };
         let submitted = w.has(flag::SUBMIT);
         let executor = executor(w);
@@ -197,6 +197,7 @@ fn completion(w: &Write) -> Completion {
         End::Link => Completion::Link,
         End::Unseen => Completion::Unseen,
         End::InFlight => Completion::InFlight,
+        End::Untracked => Completion::Untracked,
     }
 }
 

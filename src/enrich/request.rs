@@ -114,7 +114,7 @@ impl Enricher {
         let w = &r.write;
         let silent = w.end == End::Skipped && kind != Some(Kind::IoWrite);
         let result = match w.end {
-            End::Unseen | End::InFlight => None,
+            End::Unseen | End::InFlight | End::Untracked => None,
             End::Skipped if silent => None,
             End::Cqe | End::Overflow | End::Skipped | End::Link => Some(w.result),
         };

@@ -340,10 +340,8 @@ impl Look<'_> {
         if let Some(twin) = functions {
             self.needs(Probe::IoWrite)?;
             found.probes.push(Choice { probe: Probe::IoWriteReturn, twin });
-            if twin == Twin::Kprobe {
-                // After the return, so that no entry is left without its return.
-                found.probes.push(Choice { probe: Probe::IoWrite, twin });
-            }
+            // After the return, so that no entry is left without its return.
+            found.probes.push(Choice { probe: Probe::IoWrite, twin });
         }
         if typed && self.flags().preemptible {
             found.second_programs();

@@ -92,6 +92,7 @@ impl Json {
             Completion::Link => r#""link""#,
             Completion::Unseen => r#""unseen""#,
             Completion::InFlight => r#""in_flight""#,
+            Completion::Untracked => r#""untracked""#,
         });
         line.maybe(r#","latency_ns":"#, w.latency_ns);
         line.raw(match w.submitter {
@@ -213,7 +214,7 @@ mod tests {
             opcode in prop::sample::select(vec![Opcode::Write, Opcode::Writev, Opcode::WriteFixed, Opcode::WritevFixed]),
             error in prop::sample::select(vec![None, Some("ENOSPC")]),
             outcome in prop::sample::select(vec![Outcome::Success, Outcome::Failure, Outcome::Unknown]),
-            completion in prop::sample::select(vec![Completion::Cqe, Completion::Overflow, Completion::Skipped, Completion::Link, Completion::Unseen, Completion::InFlight]),
+            completion in prop::sample::select(vec![Completion::Cqe, Completion::Overflow, Completion::Skipped, Completion::Link, Completion::Unseen, Completion::InFlight, Completion::Untracked]),
             submitter in prop::sample::select(vec![Submitter::Thread, Submitter::Sqpoll]),
             executor in prop::sample::select(vec![None, Some(Executor::Submitter), Some(Executor::IoWq), Some(Executor::Sqpoll), Some(Executor::Kernel)]),
         ) -> IoWrite {

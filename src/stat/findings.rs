@@ -318,7 +318,7 @@ mod tests {
     #[test]
     fn an_overflowing_cq() {
         let mut sums = Sums::default();
-        sums.classes[0] = Class { ends: [5, 2, 0, 0, 0, 0], ..Class::default() };
+        sums.classes[0] = Class { ends: [5, 2, 0, 0, 0, 0, 0], ..Class::default() };
         let report = whole(&sums, vec![]);
         assert_eq!(kinds(&report), [Kind::CqOverflow]);
         assert!(report.findings[0].text.starts_with("2 of 7 completions found the CQ ring full"));

@@ -12,7 +12,7 @@ pub const CLASSES: usize = 5;
 /// Writes that are shorter are tiny; `RW_TINY`.
 pub const TINY: u32 = 512;
 
-const ENDS: usize = 6;
+const ENDS: usize = 7;
 const ERRNOS: usize = 134;
 const S_IFMT: u16 = 0o170_000;
 
@@ -273,7 +273,7 @@ impl Sums {
 
     /// Adds one write, as the kernel side does.
     pub fn add(&mut self, w: &Write) {
-        let told = !matches!(w.end, End::Unseen | End::InFlight);
+        let told = !matches!(w.end, End::Unseen | End::InFlight | End::Untracked);
         let result = told.then_some(w.result);
         let written = result.filter(|&r| r >= 0).map_or(0, i32::unsigned_abs);
         let error = result.filter(|&r| r < 0).map(i32::unsigned_abs);
@@ -414,7 +414,7 @@ mod tests {
         sums.add(&write(rw_write { result: -1000, ..ok }));
         sums.add(&write(rw_write { end: 5, len: 4, flags: flag::SUBMIT, ..ok }));
         let [inline, punted, ..] = &sums.classes;
-        assert_eq!((inline.bytes, inline.asked, inline.ends), (600, 2404, [4, 0, 0, 0, 0, 1]));
+        assert_eq!((inline.bytes, inline.asked, inline.ends), (600, 2404, [4, 0, 0, 0, 0, 1, 0]));
         assert_eq!((inline.errors.0[28], inline.errors.0[0], inline.latency.count()), (2, 1, 4));
         assert_eq!((punted.bytes, punted.short, punted.punted), (100, 1, 1));
         assert_eq!(sums.files.len(), 3);

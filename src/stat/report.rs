@@ -61,6 +61,8 @@ pub struct Completions {
     pub unseen: u64,
     /// Still in flight when counting stopped.
     pub in_flight: u64,
+    /// Not followed for want of room, and without a CQE.
+    pub untracked: u64,
 }
 
 /// A distribution in buckets of at most 3.2 % width: each value is told with an error of at most 1.6 %.
@@ -427,12 +429,12 @@ impl Report {
                 });
             }
         }
-        let [cqe, overflow, skipped, link, unseen, in_flight] = all.ends;
+        let [cqe, overflow, skipped, link, unseen, in_flight, untracked] = all.ends;
         self.totals = Totals {
             writes: all.writes(),
             bytes: all.bytes,
             failed: all.errors.0.iter().sum(),
-            unknown: unseen + in_flight,
+            unknown: unseen + in_flight + untracked,
             short: all.short,
             punted: all.punted,
             asked: Some(all.asked),
@@ -443,7 +445,7 @@ impl Report {
             counted.map(|(errno, &count)| ByError { error: error_name(errno as u32), count }).collect();
         errors.sort_by_key(|e| std::cmp::Reverse(e.count));
         self.errors = Some(errors);
-        self.completions = Some(Completions { cqe, overflow, skipped, link, unseen, in_flight });
+        self.completions = Some(Completions { cqe, overflow, skipped, link, unseen, in_flight, untracked });
         self.executors = Some(executors);
         self.latency_ns = Some(Distribution::new(&all.latency, all.latency_ns));
         self.size = Some(Distribution::new(&all.sizes, all.asked));

@@ -5,6 +5,7 @@ mod object;
 mod queues;
 mod reader;
 mod sums;
+mod sweep;
 
 use std::mem::MaybeUninit;
 use std::path::PathBuf;
@@ -17,6 +18,8 @@ use self::object::{Loaded, Open, cpus};
 use self::queues::Queues;
 pub use self::reader::Reader;
 pub use self::sums::SumBytes;
+use self::sweep::Programs;
+pub use self::sweep::Sweeper;
 use super::health::{Capability, ProbeHealth, capabilities};
 use super::plan::{Choice, Object, Plan, Wanted};
 use super::probe::{Probe, Twin};
@@ -127,6 +130,7 @@ pub struct Session<'obj> {
     health: Vec<ProbeHealth>,
     verified: Vec<Verified>,
     epoch: u32,
+    round: u32,
 }
 
 impl std::fmt::Debug for Session<'_> {
@@ -204,8 +208,15 @@ impl<'obj> Session<'obj> {
             let reason = format!("the kernel refused {what}: {cause}{log}");
             Refused { choice, reason, error: Error::Load { what, cause, log } }
         })?;
-        let mut session =
-            Self { loaded, links: vec![], plan: plan.clone(), health: vec![], verified: said.verified, epoch: 0 };
+        let mut session = Self {
+            loaded,
+            links: vec![],
+            plan: plan.clone(),
+            health: vec![],
+            verified: said.verified,
+            epoch: 0,
+            round: 1 << 31,
+        };
         for (probe, reason) in &plan.missing {
             session.health.push(ProbeHealth::unsupported(*probe, reason.clone()));
         }
@@ -334,19 +345,24 @@ impl<'obj> Session<'obj> {
         Ok(skipped.saturating_sub(self.counter(5)?))
     }
 
-    /// Whether writes are pending that completion will not tell.
-    #[must_use]
-    pub fn needs_sweep(&self) -> bool {
-        self.loaded.sweep().is_some() && self.loaded.waiting() != 0
+    /// Starts a thread that reports requests that ended without a CQE. `None`: these kernels need none.
+    ///
+    /// # Errors
+    /// There is no thread to be had.
+    pub fn sweeper(&self) -> Result<Option<Sweeper>, Error> {
+        let start = |programs: std::io::Result<Programs>| programs.and_then(Sweeper::start);
+        self.loaded.sweeping().map(start).transpose().map_err(|e| step("start a thread")(e.into()))
     }
 
-    /// Tells of writes that ended without a completion.
+    /// Reports requests that ended without a CQE, at once.
     ///
     /// # Errors
     /// The program could not be run.
-    pub fn sweep(&self) -> Result<(), Error> {
-        let Some(program) = self.loaded.sweep() else { return Ok(()) };
-        program.test_run(ProgramInput::default()).map(drop).map_err(step("sweep the pending writes"))
+    pub fn sweep(&mut self) -> Result<(), Error> {
+        self.round = self.round.wrapping_add(1);
+        let round = self.round;
+        let sweep = |programs: std::io::Result<Programs>| programs.and_then(|p| p.sweep(round));
+        self.loaded.sweeping().map_or(Ok(()), sweep).map_err(|e| step("sweep the requests in flight")(e.into()))
     }
 
     /// How many requests are followed now.
@@ -375,9 +391,8 @@ impl<'obj> Session<'obj> {
     /// The program could not be run.
     pub fn stop(&mut self) -> Result<Vec<Vec<u8>>, Error> {
         self.links.clear();
-        if let Some(program) = self.loaded.sweep_all() {
-            program.test_run(ProgramInput::default()).map(drop).map_err(step("end the pending writes"))?;
-        }
+        let end = |programs: std::io::Result<Programs>| programs.and_then(|p| p.end());
+        self.loaded.sweeping().map_or(Ok(()), end).map_err(|e| step("report the requests in flight")(e.into()))?;
         let Some(held) = self.loaded.held() else { return Ok(vec![]) };
         let mut records = vec![];
         let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |t| t.tv_sec() * 1_000_000_000 + t.tv_nsec());

@@ -8,6 +8,7 @@ use libbpf_rs::{MapCore as _, MapFlags, MapMut, MapType, OpenObject, OpenProgram
 
 use super::super::plan::{Choice, Object, Plan, Probe, Twin};
 use super::super::skel;
+use super::sweep::Programs;
 use super::{FILTER_MAX, NEST, Options, queues};
 
 /// The programs of an object: by probe and form, and those that user space runs.
@@ -107,6 +108,7 @@ object!(typed, OpenTypedProgs, TypedProgs, {
     IoUringCreate Raw create
     IoWriteReturn Fentry io_write_exit
     IoWriteReturn Kprobe io_write_return
+    IoWrite Fentry io_write_enter
     IoWrite Kprobe io_write_entry
     VfsWriteReturn Fentry vfs_write_exit
     VfsWriteReturn Kprobe vfs_write_return
@@ -127,7 +129,7 @@ object!(typed, OpenTypedProgs, TypedProgs, {
     SecurityFileFree Kprobe file_free_kprobe
     SchedProcessFork Raw process_fork
     SchedProcessExit Raw process_exit
-} { sweep sweep_all in_flight });
+} { sweep sweep_slots silent in_flight });
 
 object!(raw, OpenRawProgs, RawProgs, {
     IoUringSubmitReq Raw submit_req
@@ -146,6 +148,7 @@ object!(raw, OpenRawProgs, RawProgs, {
     IoUringCreate Raw create
     IoWriteReturn Fentry io_write_exit
     IoWriteReturn Kprobe io_write_return
+    IoWrite Fentry io_write_enter
     IoWrite Kprobe io_write_entry
     VfsWriteReturn Fentry vfs_write_exit
     VfsWriteReturn Kprobe vfs_write_return
@@ -166,7 +169,7 @@ object!(raw, OpenRawProgs, RawProgs, {
     SecurityFileFree Kprobe file_free_kprobe
     SchedProcessFork Raw process_fork
     SchedProcessExit Raw process_exit
-} { sweep sweep_all in_flight });
+} { sweep sweep_slots silent in_flight });
 
 object!(early, OpenEarlyProgs, EarlyProgs, {
     IoUringSubmitSqe Raw submit_sqe
@@ -376,20 +379,11 @@ impl<'obj> Loaded<'obj> {
         each!(Self, self, skel => &skel.maps.stat_other)
     }
 
-    /// The program that finds writes that ended untold. `None`: there are none on these kernels.
-    pub(super) fn sweep(&self) -> Option<&ProgramMut<'obj>> {
+    /// The programs that look after requests without a CQE, and report what is left. `None`: [`Loaded::held`] has it.
+    pub(super) fn sweeping(&self) -> Option<std::io::Result<Programs>> {
         match self {
-            Self::Typed(skel) => Some(&skel.progs.sweep),
-            Self::Raw(skel) => Some(&skel.progs.sweep),
-            Self::Early(_) => None,
-        }
-    }
-
-    /// The program that tells of all that is in flight. `None`: [`Loaded::held`] has it.
-    pub(super) fn sweep_all(&self) -> Option<&ProgramMut<'obj>> {
-        match self {
-            Self::Typed(skel) => Some(&skel.progs.sweep_all),
-            Self::Raw(skel) => Some(&skel.progs.sweep_all),
+            Self::Typed(skel) => Some(Programs::new(&skel.progs.sweep, &skel.progs.sweep_slots, &skel.progs.silent)),
+            Self::Raw(skel) => Some(Programs::new(&skel.progs.sweep, &skel.progs.sweep_slots, &skel.progs.silent)),
             Self::Early(_) => None,
         }
     }

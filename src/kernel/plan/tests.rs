@@ -62,7 +62,7 @@ fn twin_of(plan: &Plan, probe: Probe) -> Option<Twin> {
 #[test]
 fn a_capable_host_gets_every_probe_typed_where_it_is_hot() {
     let plan = without(|_| {}).unwrap();
-    assert_eq!((plan.kind, plan.object, plan.probes.len()), (PlanKind::Fentry, Object::Typed, 9));
+    assert_eq!((plan.kind, plan.object, plan.probes.len()), (PlanKind::Fentry, Object::Typed, 10));
     assert!(plan.missing.is_empty());
     assert_eq!(twin_of(&plan, Probe::IoUringSubmitReq), Some(Twin::Typed));
     assert_eq!(twin_of(&plan, Probe::IoUringCqeOverflow), Some(Twin::Raw));
