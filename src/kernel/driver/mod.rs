@@ -1,5 +1,6 @@
 //! Loads a plan, attaches its probes one by one, and reads what they send.
 
+mod creators;
 pub(super) mod log;
 mod object;
 mod queues;
@@ -10,9 +11,11 @@ mod sweep;
 use std::mem::MaybeUninit;
 use std::path::PathBuf;
 
-use libbpf_rs::{Link, MapCore as _, MapFlags, OpenObject, ProgramInput};
+use libbpf_rs::{Link, MapCore as _, MapFlags, MapHandle, OpenObject, ProgramInput};
+
 use nix::time::{ClockId, clock_gettime};
 
+use self::creators::Creators;
 pub use self::log::Verified;
 use self::object::{Loaded, Open, cpus};
 use self::queues::Queues;
@@ -350,7 +353,8 @@ impl<'obj> Session<'obj> {
     /// # Errors
     /// There is no thread to be had.
     pub fn sweeper(&self) -> Result<Option<Sweeper>, Error> {
-        let start = |programs: std::io::Result<Programs>| programs.and_then(Sweeper::start);
+        let creators = MapHandle::try_from(self.loaded.creators()).map(Creators::new).ok();
+        let start = |programs: std::io::Result<Programs>| programs.and_then(|p| Sweeper::start(p, creators));
         self.loaded.sweeping().map(start).transpose().map_err(|e| step("start a thread")(e.into()))
     }
 

@@ -360,6 +360,11 @@ impl<'obj> Loaded<'obj> {
         each!(Self, self, skel => &skel.maps.tree)
     }
 
+    /// By ring.
+    pub(super) fn creators(&self) -> &MapMut<'obj> {
+        each!(Self, self, skel => &skel.maps.creators)
+    }
+
     pub(super) fn counters(&self) -> &MapMut<'obj> {
         each!(Self, self, skel => &skel.maps.counters)
     }

@@ -7,6 +7,8 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::creators::Creators;
+
 /// `1 << PLACE_BITS`.
 const PLACES: u32 = 1 << 17;
 /// `1 << SLOT_BITS`.
@@ -18,6 +20,8 @@ const STEPS_AT_ONCE: u32 = 2048;
 
 /// The least time between two sweeps.
 const REST: Duration = Duration::from_millis(50);
+/// The least time between two looks for creators of rings that are gone.
+const CLEAN: Duration = Duration::from_secs(60);
 /// Sweeping takes one part of so many of a CPU.
 const SHARE: u32 = 50;
 
@@ -103,16 +107,23 @@ pub struct Sweeper {
 }
 
 impl Sweeper {
-    pub(super) fn start(programs: Programs) -> io::Result<Self> {
+    pub(super) fn start(programs: Programs, creators: Option<Creators>) -> io::Result<Self> {
         let (stop, stopped) = mpsc::channel();
         let thread = thread::Builder::new().name("sweeper".to_owned()).spawn(move || {
             let mut round = 0u32;
             let mut pause = REST;
+            let mut cleaned = Instant::now();
             loop {
                 if stopped.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
                     return Ok(());
                 }
                 pause = REST;
+                if let Some(creators) = &creators
+                    && cleaned.elapsed() >= CLEAN
+                {
+                    creators.clean();
+                    cleaned = Instant::now();
+                }
                 if programs.silent()? == 0 {
                     continue;
                 }
