@@ -82,6 +82,20 @@ static __always_inline u64 execs_of(const bool typed, struct task_struct *task)
 	return bpf_core_field_size(((struct task_struct *)0)->self_exec_id) == 8 ? n : (u32)n;
 }
 
+/* Before 5.10 a ring had its poll thread to itself. */
+struct io_ring_ctx___sqo_thread {
+	struct task_struct *sqo_thread;
+} __attribute__((preserve_access_index));
+
+static __always_inline struct task_struct *poll_task(struct io_ring_ctx *ctx)
+{
+	struct io_ring_ctx___sqo_thread *old = (void *)ctx;
+
+	if (bpf_core_field_exists(old->sqo_thread))
+		return BPF_CORE_READ(old, sqo_thread);
+	return bpf_core_field_exists(ctx->sq_data) ? BPF_CORE_READ(ctx, sq_data, thread) : NULL;
+}
+
 /*
  * Before 6.0 io_uring_complete fires before the CQE has a place. Then a full CQ ring tells that it goes to the
  * overflow list.

@@ -188,8 +188,8 @@ static __noinline void sqpoll_creator(struct who *who, struct io_ring_ctx *ctx)
 	u32 tid;
 
 	who->flags |= RW_F_SQPOLL;
-	who->task = (u64)leader;
 	if (c && c->tgid == who->tgid) {
+		who->task = (u64)leader;
 		who->tid = c->tid;
 		who->ns_tid = c->ns_tid;
 		who->start_boottime = c->start_boottime;
@@ -197,6 +197,10 @@ static __noinline void sqpoll_creator(struct who *who, struct io_ring_ctx *ctx)
 		who->comm[1] = c->comm[1];
 		return;
 	}
+	/* Before 5.12 the poll thread is the kernel's, and `task` a thread of the process that made the ring. */
+	if (!(BPF_CORE_READ(task, flags) & PF_IO_WORKER))
+		return;
+	who->task = (u64)leader;
 	who->flags |= RW_F_CREATOR_NAME;
 	tid = creator_from_name((const char *)who->comm);
 	who->tid = tid ?: who->tgid;
@@ -324,13 +328,11 @@ ONCE int task_send(CTX struct work *w)
 	/* User memory can be read only while its owner runs. */
 	if (end > start && BPF_CORE_READ(current, mm) == mm) {
 		size = end - start > RW_CMDLINE_MAX ? RW_CMDLINE_MAX : end - start;
-		if (bpf_probe_read_user(s->data, size, (void *)start))
+		if (bpf_probe_read_user(s->data, AT_MOST(size, RW_CMDLINE_MAX), (void *)start))
 			size = 0;
 	}
-	if (size > RW_CMDLINE_MAX)
-		size = RW_CMDLINE_MAX;
 	s->task.size = size;
-	sent = send(PASS_CTX s, RW_DATA_OFFSET + size);
+	sent = send(PASS_CTX s, RW_DATA_OFFSET + AT_MOST(size, RW_CMDLINE_MAX));
 	scratch_put(s);
 	if (!sent)
 		return 0;

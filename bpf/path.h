@@ -145,16 +145,16 @@ static __always_inline u64 path_hash(const bool typed, struct dentry *d, struct 
 static __always_inline bool path_name(struct scratch *s, struct dentry *d)
 {
 	u32 len = BPF_CORE_READ(d, d_name.hash_len) >> 32, at = s->walk.size;
+	const unsigned char *name;
 
 	if (len > RW_NAME_MAX || at > RW_DATA_MAX - RW_NAME_MAX - 1) {
 		s->walk.flags |= RW_F_TRUNCATED;
 		s->walk.ended = 1;
 		return false;
 	}
-	at &= RW_DATA_MAX - 1;
-	len &= RW_NAME_MAX;
-	bpf_probe_read_kernel(&s->data[at], len, BPF_CORE_READ(d, d_name.name));
-	s->data[at + len] = 0;
+	name = BPF_CORE_READ(d, d_name.name);
+	bpf_probe_read_kernel(&s->data[MASK(at, RW_DATA_MAX - 1)], MASK(len, RW_NAME_MAX), name);
+	s->data[MASK(at, RW_DATA_MAX - 1) + MASK(len, RW_NAME_MAX)] = 0;
 	s->walk.size = at + len + 1;
 	return true;
 }
@@ -235,7 +235,7 @@ ONCE int path_send(CTX const struct file_id *id)
 	s->path.size = size;
 	s->path.inode = id->inode;
 	s->path.mode = id->mode;
-	sent = send(PASS_CTX s, RW_DATA_OFFSET + size);
+	sent = send(PASS_CTX s, RW_DATA_OFFSET + AT_MOST(size, RW_DATA_MAX));
 	scratch_put(s);
 	if (!sent)
 		return 0;

@@ -44,6 +44,18 @@
 
 #endif
 
+/*
+ * An argument of a function that is traced by its trampoline, as a number: before 5.12 the verifier refuses a typed pointer
+ * as a map key, and before 5.13 arguments that point to numbers.
+ */
+#define TRACED(type, n)                                                    \
+	({                                                                 \
+		u64 given_ = 0;                                            \
+                                                                           \
+		bpf_probe_read_kernel(&given_, sizeof(given_), ctx + (n)); \
+		(type) given_;                                             \
+	})
+
 /* Of what belongs to one CPU. `whole`: the program cannot be preempted, and what interrupts it ends before it goes on. */
 static __always_inline bool claim(const bool whole, u32 *busy)
 {

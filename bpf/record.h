@@ -110,6 +110,8 @@ enum rw_flag {
 	RW_F_NAMELESS = 1 << 19,
 	/* The open made the file. */
 	RW_F_CREATED = 1 << 20,
+	/* The entry of the submission queue was not seen: fd and rw_flags are unknown. */
+	RW_F_NO_SQE = 1 << 28,
 };
 
 struct rw_write {

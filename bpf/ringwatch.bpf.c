@@ -12,6 +12,7 @@
 #include "record.h"
 #include "config.h"
 #include "portable.h"
+#include "bounds.h"
 #include "maps.h"
 #include "read.h"
 #include "compat.h"

@@ -131,24 +131,22 @@ static __always_inline void class_add(const struct work *w, const struct outcome
 {
 	const struct rw_write *rec = &w->rec;
 	/* Indices of 64 bits: with those of 32 the verifiers before 6.2 do not see the bounds. */
-	u64 end = rec->end, error = out->flags & OUT_FAILED ? -(s64)rec->result : 0, i;
+	u64 error = out->flags & OUT_FAILED ? -(s64)rec->result : 0;
 	bool alone = !w->nest;
 	u32 key = rec->executor + (alone ? 0 : RW_EXECUTORS);
 	struct rw_class *class = bpf_map_lookup_elem(&stat_classes, &key);
 
 	if (!class)
 		return;
-	if (end < RW_ENDS)
-		plus_if(alone, &class->ends[end], 1);
+	plus_if(alone, &class->ends[AT_MOST(rec->end, RW_ENDS - 1)], 1);
 	plus_if(alone, &class->asked, rec->len);
-	i = bucket_of(rec->len, RW_SIZE_BITS);
-	if (i < RW_SIZE_BUCKETS)
-		plus_if(alone, &class->sizes[i], 1);
+	plus_if(alone, &class->sizes[AT_MOST(bucket_of(rec->len, RW_SIZE_BITS), RW_SIZE_BUCKETS - 1)], 1);
 	if (!(out->flags & OUT_UNTIMED)) {
 		plus_if(alone, &class->latency_ns, out->latency_ns);
-		i = bucket_of(out->latency_ns, RW_LATENCY_BITS);
-		if (i < RW_LATENCY_BUCKETS)
-			plus_if(alone, &class->latency[i], 1);
+		plus_if(alone,
+			&class->latency[AT_MOST(bucket_of(out->latency_ns, RW_LATENCY_BITS),
+						RW_LATENCY_BUCKETS - 1)],
+			1);
 	}
 	if (out->bytes)
 		plus_if(alone, &class->bytes, out->bytes);
@@ -157,7 +155,7 @@ static __always_inline void class_add(const struct work *w, const struct outcome
 	if (out->flags & OUT_SHORT)
 		plus_if(alone, &class->short_writes, 1);
 	if (out->flags & OUT_FAILED)
-		plus_if(alone, &class->errors[error < RW_ERRNOS ? error : 0], 1);
+		plus_if(alone, &class->errors[AT_MOST(error < RW_ERRNOS ? error : 0, RW_ERRNOS - 1)], 1);
 }
 
 static __always_inline void outcome_of(const struct rw_write *rec, struct outcome *out)

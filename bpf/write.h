@@ -48,6 +48,13 @@ static __always_inline struct file *file_of_index(struct io_ring_ctx *ctx, s32 i
 {
 	unsigned long ptr = 0;
 
+#ifdef RW_EARLY
+	if (in_tables(ctx)) {
+		if (index < 0 || (u32)index >= BPF_CORE_READ((struct io_ring_ctx___6_0 *)ctx, nr_user_files))
+			return NULL;
+		return (struct file *)(file_in_tables(ctx, index) & ~FILE_PTR_FLAGS);
+	}
+#endif
 	if (bpf_core_field_exists(struct io_file_table, data)) {
 		struct io_rsrc_node **nodes = BPF_CORE_READ(ctx, file_table.data.nodes), *node = NULL;
 
@@ -97,12 +104,17 @@ static __always_inline bool take_file(CTX const bool typed, struct work *w, stru
 	return true;
 }
 
+static __always_inline struct file *file_by_number(const struct rw_write *rec, struct task_struct *task,
+						   struct io_ring_ctx *ctx)
+{
+	return rec->flags & RW_F_FIXED_FILE ? file_of_index(ctx, rec->fd) : file_of_fd(task, rec->fd);
+}
+
 /* By the number in the request, where the request itself does not hold its file; no such file is no failure. */
 static __noinline bool take_file_by_number(CTX struct work *w, struct task_struct *task,
 					   struct io_ring_ctx *ctx)
 {
-	s32 fd = w->rec.fd;
-	struct file *file = w->rec.flags & RW_F_FIXED_FILE ? file_of_index(ctx, fd) : file_of_fd(task, fd);
+	struct file *file = file_by_number(&w->rec, task, ctx);
 
 	return !file || take_file(PASS_CTX false, w, file);
 }
@@ -140,12 +152,16 @@ static __always_inline void set_executor(struct rw_write *rec, const struct runn
 	}
 }
 
+#ifndef RW_EARLY
+
 /* The thread that runs ended the write. */
 static __noinline void set_executor_now(struct work *w, struct task_struct *submitter)
 {
 	set_runner(false, &w->runner);
 	set_executor(&w->rec, &w->runner, submitter);
 }
+
+#endif
 
 static __always_inline void clear_end(struct rw_write *rec)
 {

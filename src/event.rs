@@ -270,12 +270,12 @@ pub struct IoWrite {
     pub executor_host_tid: Option<u32>,
     /// The request's user_data.
     pub user_data: u64,
-    /// Descriptor or index of the registered file. Null when the submission was not seen.
+    /// Descriptor or index of the registered file. Null when the submission, or its entry in the queue, was not seen.
     pub fd: Option<i32>,
     /// fd is an index into the ring's registered files.
     pub fixed_file: bool,
-    /// RWF_* flags of the request.
-    pub rw_flags: u32,
+    /// RWF_* flags of the request. Null when its entry in the submission queue was not seen (before 5.18).
+    pub rw_flags: Option<u32>,
     /// The steps of its life; only with --requests.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub life: Option<Vec<ops::Step>>,

@@ -42,6 +42,8 @@ pub mod flag {
     pub const USER_NAMES: u32 = 1 << 18;
     /// The open made the file.
     pub const CREATED: u32 = 1 << 20;
+    /// `fd` and `rw_flags` are unknown.
+    pub const NO_SQE: u32 = 1 << 28;
 }
 
 /// How a write's end became known; `enum rw_end`.

@@ -6,7 +6,6 @@ static __always_inline void finish(CTX struct io_kiocb *req, const struct same_k
 {
 	struct rw_write *rec = &w->rec, *entry;
 	struct io_ring_ctx *ctx = (void *)key->ctx;
-	struct task_struct *task = submitter_of(req, ctx);
 	struct file *file = BPF_CORE_READ(req, file);
 	u64 at = (u64)req;
 
@@ -17,13 +16,15 @@ static __always_inline void finish(CTX struct io_kiocb *req, const struct same_k
 	if (!release(at, rec))
 		return;
 	if (!rec->task_id) {
-		if (!who_is(task, ctx, &w->who) || !task_identify(PASS_CTX w))
+		/* Before 5.8 the request does not tell: it may be another one by now. */
+		if (!who_is(submitter_of(req, ctx), ctx, &w->who) || w->who.tid != rec->tid ||
+		    !task_identify(PASS_CTX w))
 			goto lost;
 		rec->task_id = w->who.task_id;
 	}
 	rec->result = result;
 	rec->end = cq_full(ctx) ? RW_END_OVERFLOW : RW_END_CQE;
-	set_executor_now(w, task);
+	set_executor_early(w);
 	if (rec->flags & RW_F_PREP_FAILED) {
 		rec->ki_pos = rec->asked_pos;
 	} else if (file && !take_file(PASS_CTX false, w, file)) {
@@ -121,9 +122,9 @@ static __always_inline int on_completing(struct io_kiocb *req)
 }
 
 SEC("fentry/io_req_complete_post")
-int BPF_PROG(completing_fentry, struct io_kiocb *req)
+int completing_fentry(u64 *ctx)
 {
-	return on_completing(req);
+	return on_completing(TRACED(struct io_kiocb *, 0));
 }
 
 SEC("kprobe/io_req_complete_post")
@@ -167,9 +168,9 @@ static __always_inline int on_moved(CTX struct kiocb *kiocb, s64 result)
 }
 
 SEC("fentry/kiocb_done")
-int BPF_PROG(kiocb_done_fentry, struct kiocb *kiocb, s64 result)
+int kiocb_done_fentry(u64 *ctx)
 {
-	return on_moved(ctx, kiocb, result);
+	return on_moved(ctx, TRACED(struct kiocb *, 0), TRACED(s64, 1));
 }
 
 SEC("kprobe/kiocb_done")
@@ -179,9 +180,9 @@ int BPF_KPROBE(kiocb_done_kprobe, struct kiocb *kiocb, s64 result)
 }
 
 SEC("fentry/io_complete_rw")
-int BPF_PROG(complete_rw_fentry, struct kiocb *kiocb, s64 result)
+int complete_rw_fentry(u64 *ctx)
 {
-	return on_moved(ctx, kiocb, result);
+	return on_moved(ctx, TRACED(struct kiocb *, 0), TRACED(s64, 1));
 }
 
 SEC("kprobe/io_complete_rw")
@@ -209,9 +210,9 @@ static __always_inline int on_polled(CTX struct kiocb *kiocb, s64 result)
 }
 
 SEC("fentry/io_complete_rw_iopoll")
-int BPF_PROG(complete_rw_iopoll_fentry, struct kiocb *kiocb, s64 result)
+int complete_rw_iopoll_fentry(u64 *ctx)
 {
-	return on_polled(ctx, kiocb, result);
+	return on_polled(ctx, TRACED(struct kiocb *, 0), TRACED(s64, 1));
 }
 
 SEC("kprobe/io_complete_rw_iopoll")

@@ -39,6 +39,7 @@ struct io_ring_ctx___5_13 {
 	struct io_submit_state___5_13 submit_state;
 };
 
+/* With CONFIG_MEMCG. */
 struct mm_struct___owner {
 	struct task_struct *owner;
 };
@@ -52,6 +53,50 @@ struct io_ring_ctx___early {
 	struct task_struct *sqo_task;
 	/* Its memory: before 5.10. */
 	struct mm_struct___owner *sqo_mm;
+};
+
+/* Registered files: in tables from 5.5 to 5.14, one array before. A descriptor's file may carry flags from 5.12 on. */
+struct io_ring_ctx___5_4 {
+	u64 *user_files;
+};
+
+struct fixed_file_table {
+	u64 *files;
+};
+
+struct io_ring_ctx___5_5 {
+	struct fixed_file_table *file_table;
+};
+
+struct fixed_file_data {
+	struct fixed_file_table *table;
+};
+
+/* Its name in 5.12. */
+struct fixed_rsrc_data {
+	struct fixed_file_table *table;
+};
+
+struct io_ring_ctx___5_6 {
+	struct fixed_file_data *file_data;
+};
+
+struct io_ring_ctx___5_12 {
+	struct fixed_rsrc_data *file_data;
+};
+
+struct io_file_table___5_13 {
+	u64 **files;
+};
+
+/* One array again from 5.15 on, when the cache of a submission's last file went. */
+struct io_submit_state___5_14 {
+	u32 file_refs;
+};
+
+struct io_ring_ctx___5_14 {
+	struct io_file_table___5_13 file_table;
+	struct io_submit_state___5_14 submit_state;
 };
 
 struct sqe_submit {
@@ -68,6 +113,9 @@ struct io_uring_sqe___whole {
 };
 
 #pragma clang attribute pop
+
+/* PF_IO_WORKER before 5.10. */
+#define PF_IO_WORKER_5_9 0x20000000
 
 #define EAGAIN 11
 #define EIOCBQUEUED 529

@@ -4,28 +4,14 @@
  * an argument, and ends in io_complete_rw; one that failed before its file was asked ends where its CQE is posted.
  */
 
-/* The thread that last submitted to a ring: some requests are first seen in a kworker. */
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 8192);
-	__type(key, u64);
-	__type(value, u64);
-} submitters SEC(".maps");
-
-static __always_inline struct task_struct *legacy_submitter(struct io_ring_ctx *ctx)
+/* Whether a kworker makes the attempt: one that is not the ring's poll thread. */
+static __always_inline u32 in_worker(struct io_ring_ctx *ctx)
 {
-	struct io_ring_ctx___early *ring = (void *)ctx;
 	struct task_struct *task = (void *)bpf_get_current_task();
-	u64 key = (u64)ctx, told = (u64)task, *last;
 
-	if (!(BPF_CORE_READ(task, flags) & PF_KTHREAD)) {
-		bpf_map_update_elem(&submitters, &key, &told, BPF_ANY);
-		return task;
-	}
-	last = bpf_map_lookup_elem(&submitters, &key);
-	if (last && !(BPF_CORE_READ(ctx, flags) & IORING_SETUP_SQPOLL))
-		return (void *)*last;
-	return BPF_CORE_READ(ring, sqo_mm, owner);
+	if (!(BPF_CORE_READ(task, flags) & PF_KTHREAD) || task == poll_task(ctx))
+		return 0;
+	return RW_F_PUNTED;
 }
 
 static __always_inline void legacy_seen(CTX struct io_ring_ctx *ctx, struct io_kiocb *req,
@@ -35,7 +21,7 @@ static __always_inline void legacy_seen(CTX struct io_ring_ctx *ctx, struct io_k
 	struct rw_write *rec = &w->rec;
 	struct file *file;
 
-	if (!who_is(legacy_submitter(ctx), ctx, &w->who) || !follow(&w->who))
+	if (!is_followed(task_behind((void *)bpf_get_current_task(), ctx), ctx, &w->who))
 		return;
 	if (!task_identify(PASS_CTX w))
 		w->who.task_id = 0;
@@ -44,7 +30,7 @@ static __always_inline void legacy_seen(CTX struct io_ring_ctx *ctx, struct io_k
 	rec->ctx = (u64)ctx;
 	rec->user_data = BPF_CORE_READ(whole, user_data);
 	rec->submit_ns = bpf_ktime_get_ns();
-	rec->flags = w->who.flags | RW_F_SUBMIT;
+	rec->flags = w->who.flags | RW_F_SUBMIT | in_worker(ctx);
 	rec->task_id = w->who.task_id;
 	rec->tid = w->who.tid;
 	set_sqe(rec, sqe);
@@ -66,10 +52,10 @@ static __noinline int legacy_attempt(CTX struct io_ring_ctx *ctx, struct io_kioc
 	u8 opcode = BPF_CORE_READ(whole, opcode);
 	struct work *w;
 
+	note_submitter(ctx);
 	if (rec && rec->ctx == (u64)ctx && rec->user_data == user_data) {
-		/* The next attempt, in a worker. */
-		if (BPF_CORE_READ((struct task_struct *)bpf_get_current_task(), flags) & PF_KTHREAD)
-			rec->flags |= RW_F_PUNTED;
+		/* The next attempt. */
+		rec->flags |= in_worker(ctx);
 		return 0;
 	}
 	if (rec)
@@ -105,7 +91,7 @@ static __always_inline int legacy_end(CTX u64 req, s32 result)
 	rec->flags |= RW_F_KI_POS;
 	end(PASS_CTX req, &key, result);
 	/* The CQE is posted next. */
-	note_completing(TOLD);
+	note_completing(told(&key));
 	return 0;
 }
 
@@ -125,13 +111,10 @@ int BPF_KPROBE(legacy_complete_rw_iopoll, struct kiocb *kiocb, s64 result)
 static __always_inline int legacy_posted(CTX u64 ring, u64 user_data, s64 result)
 {
 	struct same_key key = { .ctx = ring, .user_data = user_data };
-	u64 noted, req;
+	u64 noted = take_completing(), req;
 
-	if (!held_count)
-		return 0;
-	noted = take_completing();
 	/* Success is always told by io_complete_rw. */
-	if (noted == TOLD || result >= 0)
+	if (noted == told(&key) || result >= 0 || !held_count)
 		return 0;
 	req = find_same(&key);
 	return req ? end(PASS_CTX req, &key, result) : 0;

@@ -23,27 +23,18 @@ static __always_inline bool is_sqe_of(struct io_uring_sqe *sqe, u8 opcode, u64 u
 /* Who submits: before 5.8, and where the kernel's own thread polls, the request does not tell. */
 static __always_inline struct task_struct *submitter_of(struct io_kiocb *req, struct io_ring_ctx *ctx)
 {
-	struct io_ring_ctx___early *ring = (void *)ctx;
 	struct io_kiocb___early *told = (void *)req;
 	struct task_struct *task = NULL;
 
 	if (bpf_core_field_exists(told->task))
 		task = BPF_CORE_READ(told, task);
-	if (!task)
-		task = (void *)bpf_get_current_task();
-	if (BPF_CORE_READ(task, flags) & PF_KTHREAD) {
-		if (bpf_core_field_exists(ring->sqo_task))
-			task = BPF_CORE_READ(ring, sqo_task);
-		else if (bpf_core_field_exists(ring->sqo_mm))
-			task = BPF_CORE_READ(ring, sqo_mm, owner);
-	}
-	return task;
+	return task_behind(task ?: (void *)bpf_get_current_task(), ctx);
 }
 
 /* False: not followed. */
 static __always_inline bool submitter(CTX struct io_kiocb *req, struct io_ring_ctx *ctx, struct work *w)
 {
-	if (!who_is(submitter_of(req, ctx), ctx, &w->who) || !follow(&w->who))
+	if (!is_followed(submitter_of(req, ctx), ctx, &w->who))
 		return false;
 	/* Not sent now: the end of the write tries again. */
 	if (!task_identify(PASS_CTX w))
@@ -124,7 +115,9 @@ static __always_inline void first_seen(CTX struct io_kiocb *req, u8 opcode, s64 
 	rec->fd = -1;
 	rec->rw_flags = 0;
 	rec->asked_pos = -1;
-	rec->flags = w->who.flags;
+	rec->buf = 0;
+	rec->len = 0;
+	rec->flags = w->who.flags | (sqe ? 0 : RW_F_NO_SQE);
 	if (as != OLDER) {
 		rec->flags |= RW_F_SUBMIT;
 		rec->submit_ns = bpf_ktime_get_ns();
@@ -146,6 +139,13 @@ static __always_inline void first_seen(CTX struct io_kiocb *req, u8 opcode, s64 
 	clear_end(rec);
 	clear_file(rec);
 	file = BPF_CORE_READ(req, file);
+	/* With equal opcode and user_data it may be another one's. */
+	if (cfg.submit_unseen && sqe && file && as == ACCEPTED &&
+	    file != file_by_number(rec, submitter_of(req, ctx), ctx)) {
+		rec->flags |= RW_F_NO_SQE;
+		rec->fd = -1;
+		rec->rw_flags = 0;
+	}
 	if (file && as != REFUSED)
 		take_file(PASS_CTX false, w, file);
 	else if (sqe)
@@ -203,9 +203,9 @@ static __always_inline int on_attempt(CTX struct io_kiocb *req)
 }
 
 SEC("fentry/io_write")
-int BPF_PROG(io_write_attempt_fentry, struct io_kiocb *req)
+int io_write_attempt_fentry(u64 *ctx)
 {
-	return on_attempt(ctx, req);
+	return on_attempt(ctx, TRACED(struct io_kiocb *, 0));
 }
 
 SEC("kprobe/io_write")
@@ -214,12 +214,24 @@ int BPF_KPROBE(io_write_attempt_kprobe, struct io_kiocb *req)
 	return on_attempt(ctx, req);
 }
 
+/* Before 5.14 only its ring: a request may be seen first in a worker. */
+SEC("raw_tp/io_uring_submit_sqe")
+int BPF_PROG(submit_unnamed, struct io_ring_ctx *ring)
+{
+	note_submitter(ring);
+	return 0;
+}
+
+/* A request that goes to a worker at once (IOSQE_ASYNC) is seen here first; it was prepared before. */
 SEC("raw_tp/io_uring_queue_async_work")
 int BPF_PROG(queue_async_work, void *ring, int rw, struct io_kiocb *req)
 {
 	u64 key = (u64)req;
-	struct rw_write *rec = bpf_map_lookup_elem(&held, &key);
+	struct rw_write *rec;
 
+	if (cfg.submit_unseen)
+		on_attempt(ctx, req);
+	rec = bpf_map_lookup_elem(&held, &key);
 	if (rec)
 		rec->flags |= RW_F_PUNTED;
 	return 0;

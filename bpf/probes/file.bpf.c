@@ -127,10 +127,7 @@ static __always_inline int closed(struct file *file)
 	return 0;
 }
 
-/*
- * Before 5.13 the verifier refuses arguments that point to numbers, so all are read from where the trampoline keeps them;
- * the result is behind the last.
- */
+/* All are read from where the trampoline keeps them, see TRACED; the result is behind the last. */
 SEC("fexit/vfs_write")
 int vfs_write_exit(u64 *ctx)
 {
@@ -154,33 +151,35 @@ int vfs_writev_exit(u64 *ctx)
 }
 
 SEC("fexit/security_file_open")
-int BPF_PROG(file_open_exit, struct file *file, int result)
+int file_open_exit(u64 *ctx)
 {
-	return opened(OWN_CTX file, result);
+	return opened(OWN_CTX TRACED(struct file *, 0), TRACED(int, 1));
 }
 
 SEC("fentry/file_modified")
-int BPF_PROG(file_modified_fentry, struct file *file)
+int file_modified_fentry(u64 *ctx)
 {
-	return modified(OWN_CTX file);
+	return modified(OWN_CTX TRACED(struct file *, 0));
 }
 
 SEC("fentry/kiocb_modified")
-int BPF_PROG(kiocb_modified_fentry, struct kiocb *kiocb)
+int kiocb_modified_fentry(u64 *ctx)
 {
+	struct kiocb *kiocb = TRACED(struct kiocb *, 0);
+
 	return modified(OWN_CTX BPF_CORE_READ(kiocb, ki_filp));
 }
 
 SEC("fentry/file_update_time")
-int BPF_PROG(file_update_time_fentry, struct file *file)
+int file_update_time_fentry(u64 *ctx)
 {
-	return modified(OWN_CTX file);
+	return modified(OWN_CTX TRACED(struct file *, 0));
 }
 
 SEC("fentry/security_file_free")
-int BPF_PROG(file_free_fentry, struct file *file)
+int file_free_fentry(u64 *ctx)
 {
-	return closed(file);
+	return closed(TRACED(struct file *, 0));
 }
 
 /* The same by kprobes: what a call was given is kept by thread. */

@@ -17,13 +17,9 @@ static __always_inline void remember_creator(struct task_struct *task, u64 ring)
 
 static __always_inline u32 poll_thread(struct io_ring_ctx *ctx)
 {
-	struct io_sq_data *data;
+	struct task_struct *task = poll_task(ctx);
 
-	/* Before 5.11 a ring had its thread to itself. */
-	if (!bpf_core_field_exists(ctx->sq_data))
-		return 0;
-	data = BPF_CORE_READ(ctx, sq_data);
-	return data ? BPF_CORE_READ(data, thread, pid) : 0;
+	return task ? BPF_CORE_READ(task, pid) : 0;
 }
 
 /* `made` holds what the tracepoint tells. */
@@ -65,8 +61,12 @@ static __always_inline int on_create(CTX u64 ring, int fd, u32 sq_entries, u32 c
 #ifndef RW_EARLY
 	cq_created(ring);
 #endif
-	if (flags & IORING_SETUP_SQPOLL)
+	if (flags & IORING_SETUP_SQPOLL) {
 		remember_creator((void *)bpf_get_current_task(), ring);
+#ifdef RW_EARLY
+		note_submitter((void *)ring);
+#endif
+	}
 	if (!cfg.created)
 		return 0;
 	w = work_get(false);

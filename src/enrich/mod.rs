@@ -145,7 +145,7 @@ impl Enricher {
             End::Cqe | End::Overflow | End::Skipped | End::Link => Some(w.result),
             End::Unseen | End::InFlight | End::Untracked => None,
         };
-        let submitted = w.has(flag::SUBMIT);
+        let entry_seen = !w.has(flag::NO_SQE);
         let executor = executor(w);
         let opcode = Opcode::from_number(w.opcode).unwrap_or(Opcode::Write);
         let vectored = matches!(opcode, Opcode::Writev | Opcode::WritevFixed);
@@ -172,9 +172,9 @@ impl Enricher {
             executor,
             executor_host_tid: (executor.is_some() && w.has(flag::EXEC_TID)).then_some(w.exec_tid),
             user_data: w.user_data,
-            fd: submitted.then_some(w.fd),
+            fd: (entry_seen && w.has(flag::SUBMIT)).then_some(w.fd),
             fixed_file: w.has(flag::FIXED_FILE),
-            rw_flags: w.rw_flags,
+            rw_flags: entry_seen.then_some(w.rw_flags),
             life,
         };
         Event { timestamp: self.clock.from_monotonic(w.end_ns), data: Data::IoWrite(data), process }

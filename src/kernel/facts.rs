@@ -54,6 +54,10 @@ pub struct Facts {
     pub kprobes: Option<bool>,
     /// Whether the kernel takes programs for functions (fentry): a trial load. `None`: not tried.
     pub fentry: Option<bool>,
+    /// Whether the verifier takes loops that end (5.3 and later): a trial load. `None`: not tried.
+    pub loops: Option<bool>,
+    /// Whether programs may have global data (5.2 and later): a trial load. `None`: not tried.
+    pub globals: Option<bool>,
     /// Which of the functions that some plan probes are symbols of the kernel. `None`: not looked at.
     pub symbols: Option<Vec<String>>,
     /// What the kernel's type information tells.
@@ -152,6 +156,8 @@ impl Facts {
         let needed = btf.as_ref().is_some_and(|b| {
             b.tracepoints.get("io_uring_complete").and_then(|a| a.get(1)).is_none_or(|t| t != "void*")
         });
+        // Such a kernel has no BTF of its own.
+        let old = btf.as_ref().is_none_or(|b| !b.from_kernel);
         Self {
             release: read("/proc/sys/kernel/osrelease").unwrap_or_default(),
             machine: std::env::consts::ARCH.to_owned(),
@@ -160,6 +166,8 @@ impl Facts {
             io_uring_disabled: read("/proc/sys/kernel/io_uring_disabled").and_then(|s| s.parse().ok()),
             lockdown: read("/sys/kernel/security/lockdown").and_then(|s| active_of(&s)),
             fentry: btf.as_ref().and_then(|b| b.io_write_id).map(trial::takes_fentry),
+            loops: if old { trial::takes_loops() } else { None },
+            globals: if old { trial::takes_globals() } else { None },
             kprobes: Some(Path::new(KPROBE_EVENTS).exists()),
             symbols: if sources.all || needed { symbols() } else { None },
             btf,

@@ -160,6 +160,16 @@ pub enum Refusal {
     /// The kernel was built without io_uring.
     #[error("this kernel ({0}) has no io_uring (CONFIG_IO_URING=n): there is nothing to watch")]
     NoIoUring(String),
+    /// The verifier refuses what all programs are made of.
+    #[error(
+        "the BPF verifier of this kernel ({release}) takes no {what}, which ringwatch's programs need: Linux 5.3 or later is needed, whatever --btf names"
+    )]
+    Verifier {
+        /// `uname -r`.
+        release: String,
+        /// What it refuses.
+        what: &'static str,
+    },
     /// Reading kernel memory is forbidden.
     #[error(
         "kernel lockdown is in mode confidentiality, which forbids BPF to read kernel memory: boot with lockdown=integrity or none"
@@ -195,6 +205,15 @@ pub fn plan(facts: &Facts, forced: Option<PlanKind>) -> Result<Plan, Refusal> {
     }
     if facts.lockdown.as_deref() == Some("confidentiality") {
         return Err(Refusal::Lockdown);
+    }
+    let refused = match (facts.globals, facts.loops) {
+        (Some(false), Some(false)) => Some("global data (5.2) and no loops (5.3)"),
+        (Some(false), _) => Some("global data (5.2)"),
+        (_, Some(false)) => Some("loops (5.3)"),
+        _ => None,
+    };
+    if let Some(what) = refused {
+        return Err(Refusal::Verifier { release: facts.release.clone(), what });
     }
     let Some(btf) = &facts.btf else { return Err(Refusal::NoBtf(facts.release.clone())) };
     if !btf.io_uring {
@@ -373,6 +392,9 @@ impl Look<'_> {
         } else {
             self.needs(Probe::IoWrite)?;
             found.probes.push(Choice { probe: Probe::IoWrite, twin });
+            if self.argument("io_uring_submit_sqe", 0) == "void*" {
+                found.probes.push(Choice { probe: Probe::IoUringSubmitSqe, twin: Twin::Raw55 });
+            }
         }
         let submission = if named { "io_uring_submit_sqe names the request" } else { "io_write names the request" };
         Ok(Plan {
@@ -469,7 +491,7 @@ impl Plan {
     pub fn without(&self, choice: Choice) -> Option<Self> {
         let place = choice.probe.place();
         let by = choice.twin.name();
-        if choice.twin == Twin::Again {
+        if matches!(choice.twin, Twin::Again | Twin::Raw55) {
             let mut plan = self.clone();
             plan.probes.retain(|c| *c != choice);
             return Some(plan);

@@ -252,6 +252,9 @@ pub enum Twin {
     /// The same, for the arguments of 5.18 and 5.19.
     #[serde(rename = "raw_5_18")]
     Raw518,
+    /// The same, for the arguments of 5.5 to 5.13.
+    #[serde(rename = "raw_5_5")]
+    Raw55,
     /// A function, by a trampoline.
     Fentry,
     /// A function, by a breakpoint.
@@ -268,7 +271,7 @@ impl Twin {
         match self {
             Self::Typed => "typed tracepoint",
             Self::Again => "second typed tracepoint",
-            Self::Raw | Self::Raw518 => "raw tracepoint",
+            Self::Raw | Self::Raw518 | Self::Raw55 => "raw tracepoint",
             Self::Fentry => "fentry",
             Self::Kprobe | Self::Kprobe54 => "kprobe",
         }

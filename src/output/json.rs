@@ -110,7 +110,7 @@ impl Json {
         line.number(r#","user_data":"#, w.user_data);
         line.maybe(r#","fd":"#, w.fd);
         line.flag(r#","fixed_file":"#, w.fixed_file);
-        line.number(r#","rw_flags":"#, w.rw_flags);
+        line.maybe(r#","rw_flags":"#, w.rw_flags);
         line.raw("}");
         if let Some(process) = &event.process {
             line.raw(r#","process":"#);
@@ -210,7 +210,7 @@ mod tests {
             (pos, buf, len, tid) in any::<(Option<i64>, u64, u32, u32)>(),
             (iov_count, device, inode, result) in any::<(Option<u32>, Option<u32>, Option<u64>, Option<i32>)>(),
             (latency_ns, executor_host_tid, user_data, fd) in any::<(Option<u64>, Option<u32>, u64, Option<i32>)>(),
-            rw_flags in any::<u32>(),
+            rw_flags in option::of(any::<u32>()),
             opcode in prop::sample::select(vec![Opcode::Write, Opcode::Writev, Opcode::WriteFixed, Opcode::WritevFixed]),
             error in prop::sample::select(vec![None, Some("ENOSPC")]),
             outcome in prop::sample::select(vec![Outcome::Success, Outcome::Failure, Outcome::Unknown]),

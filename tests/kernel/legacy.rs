@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use ringwatch::kernel::driver::{self, Error, Options, Storage};
-use ringwatch::kernel::facts::Facts;
+use ringwatch::kernel::facts::{Facts, Sources};
 use ringwatch::kernel::plan::{PlanKind, plan};
 use serde_json::Value;
 
@@ -12,6 +12,7 @@ use crate::support::{Test, directory};
 
 pub(crate) const TESTS: &[Test] = &[
     ("legacy_programs_load_against_types_of_5_4", loads),
+    ("a_verifier_is_asked_where_the_kernel_has_no_btf_of_its_own", asked),
     ("a_refused_program_is_named_with_the_end_of_the_verifiers_log", refused),
 ];
 
@@ -46,6 +47,18 @@ fn loads() -> Result<()> {
         }
         other => return Err(other).context("the programs do not load"),
     }
+    Ok(())
+}
+
+/// 5.1 and 5.2 say no, and are refused by name; see src/kernel/plan/tests.rs.
+fn asked() -> Result<()> {
+    let directory = directory()?;
+    let btf = directory.path().join("types.o");
+    fs::write(&btf, TYPES)?;
+    let facts = Facts::collect(&Sources { btf: Some(btf), ..Sources::default() });
+    ensure!((facts.globals, facts.loops) == (Some(true), Some(true)), "{facts:?}");
+    let facts = Facts::collect(&Sources::default());
+    ensure!((facts.globals, facts.loops) == (None, None), "asked for nothing: {facts:?}");
     Ok(())
 }
 

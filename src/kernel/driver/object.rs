@@ -173,6 +173,7 @@ object!(raw, OpenRawProgs, RawProgs, {
 
 object!(early, OpenEarlyProgs, EarlyProgs, {
     IoUringSubmitSqe Raw submit_sqe
+    IoUringSubmitSqe Raw55 submit_unnamed
     IoUringQueueAsyncWork Raw queue_async_work
     IoUringComplete Raw complete
     IoUringFailLink Raw fail_link

@@ -24,6 +24,8 @@ fn capable() -> Facts {
         lockdown: Some("none".to_owned()),
         kprobes: Some(true),
         fentry: Some(true),
+        loops: None,
+        globals: None,
         symbols: Some(vec!["io_write".to_owned()]),
         btf: Some(BtfFacts {
             tracepoints: tracepoints
@@ -223,6 +225,20 @@ fn each_refusal_says_what_to_do() {
     assert!(refused(btf(|b| b.io_uring = false)).contains("CONFIG_IO_URING"));
     assert!(refused(btf(|b| b.tracepoints.clear())).contains("there is no tracepoint io_uring_complete"));
     assert!(refused(btf(|b| b.helpers.clear())).contains("BPF_FUNC_loop"));
+    // Also where there is BTF, and where its want would hide it.
+    for with_btf in [true, false] {
+        let verifier = |globals, loops| {
+            refused(without(|f| {
+                (f.globals, f.loops) = (globals, loops);
+                if !with_btf {
+                    f.btf = None;
+                }
+            }))
+        };
+        assert!(verifier(Some(false), Some(false)).contains("no global data (5.2) and no loops (5.3)"));
+        assert!(verifier(Some(true), Some(false)).contains("no loops (5.3), which"));
+    }
+    assert!(without(|f| (f.globals, f.loops) = (Some(true), Some(true))).is_ok());
 }
 
 #[test]
