@@ -9,7 +9,8 @@ use libbpf_cargo::SkeletonBuilder;
 
 const OBJECTS: [(&str, &str, &[&str]); 4] = include!("bpf/objects.rs");
 
-const OLD_TYPES: &str = "tests/kernels/types/linux-5.4.c";
+/// Types of kernels that cannot be had, and programs that their verifiers refuse.
+const OLD: &str = "tests/kernels/types";
 
 fn main() -> Result<()> {
     println!("cargo::rerun-if-changed=bpf");
@@ -40,14 +41,31 @@ fn main() -> Result<()> {
             .with_context(|| format!("cannot build {source}"))?;
     }
     // Test data: the types of a kernel that is too old for BTF of its own, and the same with one of them broken.
-    println!("cargo::rerun-if-changed={OLD_TYPES}");
-    for (name, define) in [("linux-5.4.o", "-DWHOLE"), ("linux-5.4-broken.o", "-DWITHOUT_CQ")] {
+    println!("cargo::rerun-if-changed={OLD}");
+    for (series, name, define) in [
+        ("5.4", "linux-5.4.o", "-DWHOLE"),
+        ("5.4", "linux-5.4-broken.o", "-DWITHOUT_CQ"),
+        ("5.4", "linux-5.4-without-memcg.o", "-DWITHOUT_MEMCG"),
+        ("5.6", "linux-5.6.o", "-DWHOLE"),
+        ("5.6", "linux-5.6-without-memcg.o", "-DWITHOUT_MEMCG"),
+        ("5.6", "linux-5.5-files.o", "-DFILES_5_5"),
+        ("5.6", "linux-5.12-files.o", "-DFILES_5_12"),
+        ("5.6", "linux-5.13-files.o", "-DFILES_5_13"),
+    ] {
+        let source = format!("{OLD}/linux-{series}.c");
         let compiled = Command::new("clang")
-            .args(["-g", "-O2", "-target", "bpf", define, "-c", OLD_TYPES, "-o"])
+            .args(["-g", "-O2", "-target", "bpf", define, "-c", &source, "-o"])
             .arg(out.join(name))
             .status()
             .context("cannot run clang")?;
-        anyhow::ensure!(compiled.success(), "cannot compile {OLD_TYPES} ({compiled})");
+        anyhow::ensure!(compiled.success(), "cannot compile {source} ({compiled})");
     }
+    let refused = format!("{OLD}/refused.bpf.c");
+    SkeletonBuilder::new()
+        .source(&refused)
+        .obj(out.join("refused.bpf.o"))
+        .clang_args(args.iter().map(String::as_str).chain(["-Ibpf"]))
+        .build()
+        .with_context(|| format!("cannot build {refused}"))?;
     Ok(())
 }

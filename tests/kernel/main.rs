@@ -21,6 +21,7 @@ mod rings;
 mod stat;
 mod stepped;
 mod support;
+mod verifier;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -49,6 +50,8 @@ fn main() {
         stat::TESTS,
         losses::TESTS,
         legacy::TESTS,
+        // They depend on no kernel, and take long where a processor is emulated.
+        if hard::in_vm() { &[] } else { verifier::TESTS },
         files::TESTS,
         ops::TESTS,
         filters::TESTS,

@@ -69,7 +69,7 @@ struct path {
 struct file {
 	struct path f_path;
 	struct inode *f_inode;
-	unsigned int f_flags;
+	unsigned int f_mode, f_flags;
 	void *private_data;
 };
 
@@ -140,7 +140,9 @@ struct task_struct;
 
 struct mm_struct {
 	unsigned long arg_start, arg_end;
+#ifndef WITHOUT_MEMCG
 	struct task_struct *owner;
+#endif
 	struct file *exe_file;
 };
 
@@ -206,6 +208,8 @@ struct io_ring_ctx {
 	struct task_struct *sqo_thread;
 	struct mm_struct *sqo_mm;
 	struct io_rings *rings;
+	struct file **user_files;
+	unsigned nr_user_files;
 	struct {
 		unsigned cached_cq_tail, cq_entries, cq_mask;
 	};
