@@ -8,8 +8,10 @@ enum {
 };
 
 struct rw_config {
-	/* Keys the ids of paths and tasks, so that no program can forge one. */
+	/* Keys the ids of tasks and requests, so that no program can forge one. */
 	u64 key;
+	/* Key the ids of paths: for the last words of a name, for those before, for mounts, and for the whole. */
+	u64 name_key, part_key, mount_key, path_key;
 	/* REQ_F_* masks of the running kernel. */
 	u32 req_fixed_file;
 	u32 req_cqe_skip;

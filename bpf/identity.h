@@ -92,6 +92,7 @@ static __always_inline struct work *work_get(const bool whole)
 
 		if (w && claim(whole, &w->busy)) {
 			w->index = key;
+			w->id.work = key;
 			w->nest = i;
 			return w;
 		}

@@ -25,6 +25,8 @@ typedef __s64 s64;
 #define S_IFCHR 0020000
 #define S_IFIFO 0010000
 #define ANON_INODE_FS_MAGIC 0x09041934
+#define NSFS_MAGIC 0x6e736673
+#define PIDFS_MAGIC 0x50494446
 #define O_APPEND 02000
 #if defined(__TARGET_ARCH_arm64)
 #define O_DIRECT 0200000
@@ -96,9 +98,16 @@ struct inode {
 	u16 i_mode;
 	unsigned long i_ino;
 	struct super_block *i_sb;
+	void *i_private;
+};
+
+/* Counts the changes of a name and of its place; odd during one. Before 5.10 without the outer structure. */
+struct seqcount_spinlock {
+	unsigned int sequence;
 };
 
 struct dentry {
+	struct seqcount_spinlock d_seq;
 	struct hlist_bl_node d_hash;
 	struct dentry *d_parent;
 	struct qstr d_name;
@@ -109,11 +118,14 @@ struct vfsmount {
 	struct dentry *mnt_root;
 };
 
+struct mnt_namespace;
+
 struct mount {
 	struct mount *mnt_parent;
 	struct dentry *mnt_mountpoint;
 	struct vfsmount mnt;
 	int mnt_id;
+	struct mnt_namespace *mnt_ns;
 };
 
 struct path {
@@ -141,8 +153,13 @@ struct files_struct {
 	struct fdtable *fdt;
 };
 
+struct proc_ns_operations {
+	const char *name;
+};
+
 struct ns_common {
 	unsigned int inum;
+	const struct proc_ns_operations *ops;
 };
 
 struct mnt_namespace {

@@ -12,10 +12,26 @@ enum {
 struct path_walk {
 	u64 d;
 	u64 m;
+	/* Keyed hashes: of what names the path, and of where that stood and how often it was changed. */
+	u64 hash;
+	u64 version;
+	u64 name;
+	/* Bytes of names that were copied. */
 	u32 size;
+	/* enum rw_flag. */
 	u32 flags;
+	/* Blocks of names that were read, and how many may be. */
+	u32 blocks;
+	u32 limit;
+	u32 mnt_ns;
+	/* The lowest bit is set when a name was being changed. */
+	u32 seq;
 	u32 ended;
-	u32 pad;
+	/* enum rw_path_unknown, or 0. */
+	u32 unknown;
+	/* Of the limit, what was taken from the CPU's allowance. */
+	u32 granted;
+	u32 magic;
 };
 
 struct scratch {
@@ -27,7 +43,6 @@ struct scratch {
 	};
 	/* A name or command line may start at the last byte of RW_DATA_MAX. */
 	u8 data[RW_DATA_MAX + RW_CMDLINE_MAX];
-	struct path_walk walk;
 	u32 busy;
 };
 
@@ -94,6 +109,27 @@ struct {
 	__type(key, u32);
 	__type(value, struct scratch);
 } scratches SEC(".maps");
+
+/* One for each of `works`. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, NEST);
+	__type(key, u32);
+	__type(value, struct path_walk);
+} walks SEC(".maps");
+
+/* What a CPU may spend on deep paths. */
+struct allowance {
+	u64 since_ns;
+	u64 blocks;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct allowance);
+} allowances SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

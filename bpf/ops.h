@@ -101,9 +101,12 @@ __noinline int identify_directory(struct file_id *id)
 	id->file = 0;
 	id->inode = BPF_CORE_READ(d, d_inode, i_ino);
 	id->dev = BPF_CORE_READ(d, d_inode, i_sb, s_dev);
+	id->magic = BPF_CORE_READ(d, d_inode, i_sb, s_magic);
 	id->mode = BPF_CORE_READ(d, d_inode, i_mode);
 	id->flags = RW_F_FILE;
-	return path_known(id, path_hash_raw(id->dentry, id->mnt));
+	id->blocks = 0;
+	path_hash(id);
+	return path_known(id);
 }
 
 /* 0: it is not known. */

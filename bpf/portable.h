@@ -19,6 +19,9 @@
  * loop (LOOPS) take numbers.
  */
 #define ONCE static __noinline
+/* With one caller: each call counts with 32 bytes of the stack at least. */
+#define ONCE_INLINE static __always_inline
+#define LOOPS __noinline
 
 /* The step is a function of its own, so that the loop is simple enough for these verifiers. */
 #define STEP static __noinline
@@ -38,6 +41,9 @@
 #define PASS_CTX
 #define OWN_CTX
 #define ONCE __noinline
+#define ONCE_INLINE __noinline
+/* One call less: the kernel lets eight of them be nested. */
+#define LOOPS static __always_inline
 
 #define STEP static
 #define REPEAT(n, step, state) bpf_loop(n, step, state, 0)

@@ -112,6 +112,8 @@ enum rw_flag {
 	RW_F_CREATED = 1 << 20,
 	/* The entry of the submission queue was not seen: fd and rw_flags are unknown. */
 	RW_F_NO_SQE = 1 << 28,
+	/* Of a path record: it begins at a directory that is not mounted in the way in which the file was reached. */
+	RW_F_UNREACHABLE = 1 << 21,
 };
 
 struct rw_write {
@@ -221,6 +223,20 @@ struct rw_path {
 	__u64 inode;
 	__u32 size;
 	__u32 mode;
+	/* Of the mount namespace in which it begins; 0: in none. */
+	__u32 mnt_ns;
+	/* Of the file system. */
+	__u32 magic;
+};
+
+/* In place of a path's id: why the path of an open file is not known. Other ids have their highest bit set. */
+enum rw_path_unknown {
+	/* It was renamed each time that it was read. */
+	RW_PATH_RENAMED = 1,
+	/* It was opened by a handle, and the kernel knows no name of it. */
+	RW_PATH_DISCONNECTED = 2,
+	/* Too many deep paths at once. */
+	RW_PATH_DEEP = 3,
 };
 
 /* `size` bytes at RW_DATA_OFFSET: the command line as the process holds it, arguments ended by NUL. */

@@ -185,6 +185,88 @@ pub struct Text {
     pub bytes: Option<String>,
     /// It was longer than what is kept.
     pub truncated: bool,
+    /// Where a path begins.
+    pub root: Root,
+}
+
+/// Where a path begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Root {
+    /// This is no path, or one of a file that has none, such as a pipe.
+    #[default]
+    None,
+    /// At the root of a mount namespace, by its inode number.
+    Namespace(u32),
+    /// At a mount that is in no namespace.
+    Nowhere,
+    /// At the root of a file system of which another part is mounted.
+    Unreachable,
+}
+
+/// Why a path does not begin at the root of the process's mount namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Detached {
+    /// The file is on a mount that is attached nowhere: made by open_tree(2) or fsmount(2), or lazily unmounted. The path begins at that mount.
+    Nowhere,
+    /// It is the path of another mount namespace.
+    OtherNamespace,
+    /// The file was moved out of what is mounted, or opened by a handle: the path begins at the root of the file system, or as far up as the kernel knows it.
+    Unreachable,
+}
+
+impl Detached {
+    /// As in JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nowhere => "nowhere",
+            Self::OtherNamespace => "other_namespace",
+            Self::Unreachable => "unreachable",
+        }
+    }
+}
+
+/// Why the path of a file is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PathUnknown {
+    /// No open file was found for the descriptor.
+    NoFile,
+    /// It was renamed, or a directory above it was, each time that it was read.
+    Renamed,
+    /// It was opened by a handle (open_by_handle_at), and the kernel knows no name of it.
+    NoName,
+    /// It is below many directories, and so many paths of that kind were asked for at once that this one was not read.
+    TooDeep,
+    /// ringwatch no longer has it.
+    Forgotten,
+}
+
+impl PathUnknown {
+    /// In place of a path, for people.
+    #[must_use]
+    pub fn shown(self) -> &'static str {
+        match self {
+            Self::NoFile => "(no file)",
+            Self::Renamed => "(renamed meanwhile)",
+            Self::NoName => "(opened by handle)",
+            Self::TooDeep => "(too deep)",
+            Self::Forgotten => "(forgotten)",
+        }
+    }
+
+    /// As in JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NoFile => "no_file",
+            Self::Renamed => "renamed",
+            Self::NoName => "no_name",
+            Self::TooDeep => "too_deep",
+            Self::Forgotten => "forgotten",
+        }
+    }
 }
 
 impl Text {
@@ -193,12 +275,33 @@ impl Text {
     pub fn new(bytes: &[u8], truncated: bool) -> Self {
         use base64::Engine as _;
         match std::str::from_utf8(bytes) {
-            Ok(text) => Self { text: text.to_owned(), bytes: None, truncated },
+            Ok(text) => Self { text: text.to_owned(), bytes: None, truncated, root: Root::None },
             Err(_) => Self {
                 text: String::from_utf8_lossy(bytes).into_owned(),
                 bytes: Some(base64::engine::general_purpose::STANDARD.encode(bytes)),
                 truncated,
+                root: Root::None,
             },
+        }
+    }
+
+    /// A path that begins there.
+    #[must_use]
+    pub fn below(self, root: Root) -> Self {
+        Self { root, ..self }
+    }
+
+    /// Why it does not begin at the root of the process's mount namespace.
+    #[must_use]
+    pub fn detached(&self, process: Option<&Process>) -> Option<Detached> {
+        match self.root {
+            Root::None => None,
+            Root::Nowhere => Some(Detached::Nowhere),
+            Root::Unreachable => Some(Detached::Unreachable),
+            // A process that has ended is in none.
+            Root::Namespace(root) => {
+                process.is_some_and(|p| p.mount_ns != 0 && p.mount_ns != root).then_some(Detached::OtherNamespace)
+            }
         }
     }
 }
@@ -222,7 +325,7 @@ impl Serialize for Text {
 /// One write request made through io_uring, told when its outcome is known.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct IoWrite {
-    /// Path of the file in the submitter's mount namespace, from the kernel's own file object. Files without a path: pipe:\[inode\], socket:\[inode\], anon_inode:\[name\], memfd:name. Null only when the request named no open file, or when no file could be learned (see docs/limits.md).
+    /// Path of the file in the submitter's mount namespace, from the kernel's own file object. Files without a path: pipe:\[inode\], socket:\[inode\], anon_inode:\[name\], memfd:name. Null where it is not known: path_unknown tells why.
     #[schemars(with = "Option<String>")]
     pub path: Option<Arc<Rendered<Text>>>,
     /// The path's exact bytes in base64, where it is not UTF-8.
@@ -231,6 +334,12 @@ pub struct IoWrite {
     /// The path was longer than 1,024 components and mount points, or 32 KiB: its beginning is missing.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub path_truncated: bool,
+    /// Why path does not begin at the root of the process's mount namespace. It is not what another process finds under that name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path_detached: Option<Detached>,
+    /// Why path is null.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path_unknown: Option<PathUnknown>,
     /// The name was removed: path is the last one.
     pub deleted: bool,
     /// Offset at which the first byte landed; for a failed write the offset asked for. Null where the file has no position or the offset was never resolved.
@@ -465,6 +574,38 @@ impl Data {
             Self::IoSetxattr(e) => [text(&e.path.path), None],
             Self::IoFsync(e) => [text(&e.file.path), None],
             Self::IoUringCmd(e) => [text(&e.file.path), None],
+        }
+    }
+
+    /// Why the path of its open file is null.
+    #[must_use]
+    pub fn path_unknown(&self) -> Option<PathUnknown> {
+        match self {
+            Self::IoWrite(e) => e.path_unknown,
+            Self::VfsWrite(e) | Self::VfsWritev(e) => e.file.path_unknown,
+            Self::SecurityFileOpen(e) => e.file.path_unknown,
+            Self::FileModification(e) => e.file.path_unknown,
+            Self::IoIssueSqe(e) => e.file.path_unknown,
+            Self::IoFallocate(e) => e.file.path_unknown,
+            Self::IoFtruncate(e) => e.file.path_unknown,
+            Self::IoSplice(e) | Self::IoTee(e) => e.file.path_unknown,
+            Self::IoFsync(e) => e.file.path_unknown,
+            Self::IoUringCmd(e) => e.file.path_unknown,
+            _ => None,
+        }
+    }
+
+    /// Whether it has a path that is not known.
+    #[must_use]
+    pub fn has_unknown_path(&self) -> bool {
+        match self {
+            Self::IoUringCreate(_) | Self::EventsLost(_) => false,
+            // Of these some have no file at all.
+            Self::IoIssueSqe(e) => e.file.path_unknown.is_some(),
+            Self::IoSplice(_) | Self::IoTee(_) | Self::IoRenameat(_) | Self::IoLinkat(_) => {
+                self.paths().contains(&None)
+            }
+            _ => self.paths()[0].is_none(),
         }
     }
 }

@@ -50,6 +50,8 @@ pub struct Summary {
     pub events: u64,
     /// Events that the path filter left out.
     pub filtered: u64,
+    /// Events that it showed since it could not judge them.
+    pub unjudged: u64,
     /// Losses by cause.
     pub losses: Losses,
 }
@@ -112,6 +114,28 @@ impl Pipeline {
     }
 }
 
+/// Whether an event is about a path that was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Fits,
+    FitsNot,
+    /// Its paths are not known, not whole, or not those of the process's mount namespace.
+    Unknown,
+}
+
+fn judge(event: &Event, globs: &GlobSet) -> Verdict {
+    let paths = event.data.paths();
+    let known = || paths.into_iter().flatten();
+    if known().any(|path| globs.is_match(&path.text)) {
+        return Verdict::Fits;
+    }
+    let process = event.process.as_deref().map(|p| &**p);
+    if event.data.has_unknown_path() || known().any(|path| path.truncated || path.detached(process).is_some()) {
+        return Verdict::Unknown;
+    }
+    Verdict::FitsNot
+}
+
 /// Where events go, and how many went.
 #[derive(Debug)]
 struct Outputs {
@@ -125,9 +149,8 @@ struct Outputs {
 
 impl Outputs {
     fn event(&mut self, event: &Event) {
-        if let Some(globs) = &self.select.paths
-            && !event.data.paths().into_iter().flatten().any(|path| globs.is_match(&path.text))
-        {
+        let verdict = self.select.paths.as_ref().map_or(Verdict::Fits, |globs| judge(event, globs));
+        if verdict == Verdict::FitsNot {
             self.summary.filtered += 1;
             return;
         }
@@ -135,6 +158,7 @@ impl Outputs {
             return;
         }
         self.summary.events += 1;
+        self.summary.unjudged += u64::from(verdict == Verdict::Unknown);
         self.put(event);
         if self.select.limit == Some(self.summary.events) {
             self.stop.store(true, Ordering::Relaxed);

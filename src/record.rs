@@ -44,6 +44,18 @@ pub mod flag {
     pub const CREATED: u32 = 1 << 20;
     /// `fd` and `rw_flags` are unknown.
     pub const NO_SQE: u32 = 1 << 28;
+    /// The path begins at a directory that is not mounted in the way in which the file was reached.
+    pub const UNREACHABLE: u32 = 1 << 21;
+}
+
+/// In place of a path's id: why the path of an open file is not known; `enum rw_path_unknown`.
+pub mod unknown {
+    /// Renamed each time that it was read.
+    pub const RENAMED: u64 = 1;
+    /// Opened by a handle.
+    pub const DISCONNECTED: u64 = 2;
+    /// Too many deep paths at once.
+    pub const DEEP: u64 = 3;
 }
 
 /// How a write's end became known; `enum rw_end`.
@@ -169,6 +181,10 @@ pub struct Path<'a> {
     pub inode: u64,
     /// Mode of the file.
     pub mode: u32,
+    /// The mount namespace in which it begins; 0: in none.
+    pub mnt_ns: u32,
+    /// Of the file system.
+    pub magic: u32,
     /// The components, leaf first, each ended by a NUL.
     pub names: &'a [u8],
 }
@@ -348,6 +364,8 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, Malformed> {
                 flags: raw.flags,
                 inode: raw.inode,
                 mode: raw.mode,
+                mnt_ns: raw.mnt_ns,
+                magic: raw.magic,
                 names: data(bytes, raw.size)?,
             }))
         }

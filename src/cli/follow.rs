@@ -35,7 +35,8 @@ pub(super) struct Follow {
     #[arg(long, value_name = "USER", value_parser = user)]
     pub(super) uid: Vec<u32>,
 
-    /// Only files whose path matches: * and ? match also slashes. May be given several times.
+    /// Only files whose path matches: * and ? match also slashes. May be given several times. What cannot be judged is
+    /// shown: paths that are unknown, cut, or of another mount namespace
     #[arg(long, value_name = "GLOB")]
     pub(super) path: Vec<String>,
 

@@ -67,6 +67,9 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     if summary.filtered > 0 {
         told += &format!(", {} left out by --path", summary.filtered);
     }
+    if summary.unjudged > 0 {
+        told += &format!(", {} shown since --path could not judge them", summary.unjudged);
+    }
     summarize(&told, &summary.losses, &outcome.followed);
     Ok(exit(&outcome.followed))
 }

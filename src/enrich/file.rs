@@ -1,11 +1,15 @@
 //! Path records to text.
 
-use crate::event::Text;
-use crate::record::{Path, flag};
+use crate::event::{PathUnknown, Root, Text};
+use crate::record::{Path, Write, flag, unknown};
 
 const S_IFMT: u32 = 0o170_000;
 const S_IFIFO: u32 = 0o010_000;
 const S_IFSOCK: u32 = 0o140_000;
+const NSFS_MAGIC: u32 = 0x6e73_6673;
+const PIDFS_MAGIC: u32 = 0x5049_4446;
+/// The number of a mount namespace that holds a detached tree, on kernels where these have one.
+const MNT_NS_ANON_INO: u32 = 0xefff_fff7;
 
 /// The path as /proc shows it, from the components leaf first.
 pub(super) fn text(path: &Path<'_>) -> Text {
@@ -13,6 +17,10 @@ pub(super) fn text(path: &Path<'_>) -> Text {
     let truncated = path.flags & flag::TRUNCATED != 0;
     if path.flags & flag::PSEUDO != 0 {
         return match path.mode & S_IFMT {
+            _ if path.magic == PIDFS_MAGIC => Text::new(b"anon_inode:[pidfd]", truncated),
+            _ if path.magic == NSFS_MAGIC => {
+                Text::new(&[names, format!(":[{}]", path.inode).as_bytes()].concat(), truncated)
+            }
             S_IFIFO => Text::new(format!("pipe:[{}]", path.inode).as_bytes(), truncated),
             S_IFSOCK => Text::new(format!("socket:[{}]", path.inode).as_bytes(), truncated),
             _ if names.starts_with(b"[") => Text::new(&[b"anon_inode:", names].concat(), truncated),
@@ -20,8 +28,15 @@ pub(super) fn text(path: &Path<'_>) -> Text {
             _ => Text::new(names, truncated),
         };
     }
+    let root = match path.mnt_ns {
+        _ if path.flags & flag::UNREACHABLE != 0 => Root::Unreachable,
+        // The upper end was not read.
+        0 if truncated => Root::None,
+        0 | MNT_NS_ANON_INO => Root::Nowhere,
+        ns => Root::Namespace(ns),
+    };
     if path.names.is_empty() {
-        return Text::new(b"/", truncated);
+        return Text::new(b"/", truncated).below(root);
     }
     let mut bytes = Vec::with_capacity(path.names.len() + 4);
     if truncated {
@@ -31,7 +46,23 @@ pub(super) fn text(path: &Path<'_>) -> Text {
         bytes.push(b'/');
         bytes.extend_from_slice(name);
     }
-    Text::new(&bytes, truncated)
+    Text::new(&bytes, truncated).below(root)
+}
+
+/// Why there is no path for the file of a record; `None` where the record names no file.
+pub(super) fn unknown(w: &Write) -> Option<PathUnknown> {
+    w.has(flag::FILE).then(|| unknown_of(w.path_id))
+}
+
+/// Why there is no path of this id.
+pub(crate) fn unknown_of(path_id: u64) -> PathUnknown {
+    match path_id {
+        0 => PathUnknown::NoFile,
+        unknown::RENAMED => PathUnknown::Renamed,
+        unknown::DISCONNECTED => PathUnknown::NoName,
+        unknown::DEEP => PathUnknown::TooDeep,
+        _ => PathUnknown::Forgotten,
+    }
 }
 
 #[cfg(test)]
@@ -39,7 +70,27 @@ mod tests {
     use super::*;
 
     fn path(names: &[u8], flags: u32, mode: u32) -> Text {
-        text(&Path { id: 1, flags, inode: 42, mode, names })
+        text(&Path { id: 1, flags, inode: 42, mode, mnt_ns: 7, magic: 0, names })
+    }
+
+    #[test]
+    fn where_a_path_begins() {
+        let root =
+            |flags, mnt_ns| text(&Path { id: 1, flags, inode: 42, mode: 0, mnt_ns, magic: 0, names: b"a\0" }).root;
+        assert_eq!(root(0, 7), Root::Namespace(7));
+        assert_eq!(root(0, 0), Root::Nowhere);
+        assert_eq!(root(0, MNT_NS_ANON_INO), Root::Nowhere);
+        assert_eq!(root(flag::TRUNCATED, 0), Root::None);
+        assert_eq!(root(flag::UNREACHABLE, 0), Root::Unreachable);
+    }
+
+    #[test]
+    fn namespaces_and_processes_are_named_as_in_proc() {
+        let of = |magic, names| {
+            text(&Path { id: 1, flags: flag::PSEUDO, inode: 42, mode: 0o100_444, mnt_ns: 0, magic, names }).text
+        };
+        assert_eq!(of(NSFS_MAGIC, &b"mnt\0"[..]), "mnt:[42]");
+        assert_eq!(of(PIDFS_MAGIC, &b"/\0"[..]), "anon_inode:[pidfd]");
     }
 
     #[test]

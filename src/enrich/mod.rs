@@ -7,17 +7,18 @@ mod name;
 mod process;
 mod request;
 
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
 pub use clock::Clock;
+pub(crate) use file::unknown_of;
 pub use memory::Memory;
 pub(crate) use process::join;
 
 use self::name::Held;
 use crate::event::ops::Step;
 use crate::event::{
-    Completion, Data, Event, Executor, IoWrite, Opcode, Outcome, Pointer, Process, Rendered, Submitter, Text,
+    Completion, Data, Event, Executor, IoWrite, Opcode, Outcome, PathUnknown, Pointer, Process, Rendered, Submitter,
+    Text,
 };
 use crate::record::{self, End, Record, Write, flag};
 use crate::selection::{Kind, Selection};
@@ -40,8 +41,8 @@ pub struct Enricher {
     life: bool,
     /// REQ_F_* of the running kernel: bit and name.
     request_flags: Vec<(u32, String)>,
-    /// Makes ids of rings out of their addresses.
-    key: u64,
+    /// Make ids of rings out of their addresses.
+    keys: [u64; 2],
 }
 
 impl Default for Enricher {
@@ -62,7 +63,7 @@ impl Enricher {
             selection,
             life,
             request_flags,
-            key: RandomState::new().hash_one(std::process::id()),
+            keys: [random(), random()],
         }
     }
 
@@ -131,8 +132,9 @@ impl Enricher {
 
     /// The same for each ring in one run.
     fn ring_id(&self, ctx: u64) -> u64 {
-        let h = (self.key ^ ctx).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        h ^ (h >> 32)
+        let [a, b] = self.keys;
+        let product = u128::from(ctx ^ a) * u128::from(ctx.rotate_left(32) ^ b);
+        (product ^ (product >> 64)) as u64
     }
 
     fn submitter_tid(&self, w: &Write) -> u32 {
@@ -141,6 +143,7 @@ impl Enricher {
 
     fn write(&self, w: &Write, life: Option<Vec<Step>>) -> Event {
         let path = if w.has(flag::FILE) { self.paths.get(w.path_id).cloned() } else { None };
+        let unknown = || file::unknown(w).unwrap_or(PathUnknown::NoFile);
         let result = match w.end {
             End::Cqe | End::Overflow | End::Skipped | End::Link => Some(w.result),
             End::Unseen | End::InFlight | End::Untracked => None,
@@ -153,6 +156,8 @@ impl Enricher {
         let data = IoWrite {
             path_bytes: path.as_ref().and_then(|p| p.bytes.clone()),
             path_truncated: path.as_ref().is_some_and(|p| p.truncated),
+            path_detached: path.as_ref().and_then(|p| p.detached(process.as_ref().map(|p| &***p))),
+            path_unknown: path.is_none().then(unknown),
             path,
             deleted: w.has(flag::DELETED),
             pos: position(w, result),
@@ -179,6 +184,11 @@ impl Enricher {
         };
         Event { timestamp: self.clock.from_monotonic(w.end_ns), data: Data::IoWrite(data), process }
     }
+}
+
+/// A key that nobody can guess; where the kernel has none to give, tracing would not have begun.
+fn random() -> u64 {
+    getrandom::u64().unwrap_or_default()
 }
 
 fn outcome(result: Option<i32>) -> Outcome {

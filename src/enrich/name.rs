@@ -33,7 +33,7 @@ impl Held {
                 return None;
             }
             let path = from[i].as_ref().map(|base| {
-                let text = Text::new(&join(&base.exact(), given), base.truncated);
+                let text = Text::new(&join(&base.exact(), given), base.truncated).below(base.root);
                 Arc::new(Rendered::new(text))
             });
             Some(Name { given: Text::new(given, false), path })

@@ -179,6 +179,8 @@ impl Enricher {
         File {
             path_bytes: path.as_ref().and_then(|p| p.bytes.clone()),
             path_truncated: path.as_ref().is_some_and(|p| p.truncated),
+            path_detached: path.as_ref().and_then(|p| p.detached(self.tasks.get(w.task_id).map(|p| &***p))),
+            path_unknown: if path.is_none() { super::file::unknown(w) } else { None },
             path,
             deleted: w.has(flag::DELETED),
             device: known.then_some(w.dev),

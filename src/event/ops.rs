@@ -5,7 +5,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Completion, Executor, Outcome, Pointer, Rendered, Submitter, Text};
+use super::{Completion, Detached, Executor, Outcome, PathUnknown, Pointer, Rendered, Submitter, Text};
 use crate::opcode::Names;
 
 /// A path, rendered once.
@@ -126,6 +126,12 @@ pub struct File {
     /// The path was longer than 1,024 components and mount points, or 32 KiB: its beginning is missing.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub path_truncated: bool,
+    /// Why path does not begin at the root of the process's mount namespace. It is not what another process finds under that name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path_detached: Option<Detached>,
+    /// Why path is null, of a request that has a file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path_unknown: Option<PathUnknown>,
     /// The name was removed: path is the last one.
     pub deleted: bool,
     /// Device of the file, in the kernel's encoding: major << 20 | minor.

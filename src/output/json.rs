@@ -64,6 +64,12 @@ impl Json {
         if w.path_truncated {
             line.raw(r#","path_truncated":true"#);
         }
+        if let Some(detached) = w.path_detached {
+            line.text(r#","path_detached":"#, detached.name());
+        }
+        if let Some(unknown) = w.path_unknown {
+            line.text(r#","path_unknown":"#, unknown.name());
+        }
         line.flag(r#","deleted":"#, w.deleted);
         line.maybe(r#","pos":"#, w.pos);
         line.hex(r#","buf":""#, w.buf.0);
@@ -183,7 +189,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::event::{EventsLost, LossCause, Opcode, Pointer, Process, Rendered, Text};
+    use crate::event::{Detached, EventsLost, LossCause, Opcode, PathUnknown, Pointer, Process, Rendered, Text};
 
     fn process() -> Process {
         Process {
@@ -211,6 +217,8 @@ mod tests {
             (iov_count, device, inode, result) in any::<(Option<u32>, Option<u32>, Option<u64>, Option<i32>)>(),
             (latency_ns, executor_host_tid, user_data, fd) in any::<(Option<u64>, Option<u32>, u64, Option<i32>)>(),
             rw_flags in option::of(any::<u32>()),
+            path_detached in prop::sample::select(vec![None, Some(Detached::Nowhere), Some(Detached::OtherNamespace), Some(Detached::Unreachable)]),
+            path_unknown in prop::sample::select(vec![None, Some(PathUnknown::NoFile), Some(PathUnknown::Renamed), Some(PathUnknown::NoName), Some(PathUnknown::TooDeep), Some(PathUnknown::Forgotten)]),
             opcode in prop::sample::select(vec![Opcode::Write, Opcode::Writev, Opcode::WriteFixed, Opcode::WritevFixed]),
             error in prop::sample::select(vec![None, Some("ENOSPC")]),
             outcome in prop::sample::select(vec![Outcome::Success, Outcome::Failure, Outcome::Unknown]),
@@ -222,6 +230,7 @@ mod tests {
             IoWrite {
                 path_bytes: path.as_ref().and_then(|p| p.bytes.clone()),
                 path_truncated: truncated,
+                path_detached, path_unknown,
                 path: path.map(|p| Arc::new(Rendered::new(p))),
                 deleted, pos, buf: Pointer(buf), len, iov_count, worker_host_tid: tid, device, inode, opcode, result,
                 error, outcome, completion, latency_ns, submitter, executor, executor_host_tid, user_data, fd,

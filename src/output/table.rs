@@ -7,7 +7,7 @@ use std::io::IsTerminal as _;
 use super::Encode;
 use super::text::{bytes, fit, nanoseconds, visible, width};
 use crate::event::ops::{Named, OldNew, Request, Stage, Step};
-use crate::event::{Completion, Data, Event, Executor, Outcome, Submitter, Text};
+use crate::event::{Completion, Data, Event, Executor, Outcome, PathUnknown, Submitter, Text};
 use crate::opcode::Names;
 
 /// How a table looks.
@@ -192,7 +192,10 @@ fn flags(names: &Names) -> String {
 fn what(data: &Data) -> String {
     let shown = |text: Option<&Text>| text.map_or_else(|| "-".to_owned(), |t| visible(&t.text));
     let [first, second] = data.paths();
-    let path = shown(first);
+    let path = match data.path_unknown() {
+        Some(unknown) if unknown != PathUnknown::NoFile => unknown.shown().to_owned(),
+        _ => shown(first),
+    };
     let deleted = |deleted| if deleted { " (deleted)" } else { "" };
     let both = |names: &OldNew| {
         let old = first.or(names.old_path_given.as_ref());

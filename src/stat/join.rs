@@ -6,7 +6,7 @@ use globset::GlobSet;
 
 use super::model::{self, Sums};
 use super::report::{ByProcess, Failures, File, FileKind, Names, Row};
-use crate::enrich::errno_name;
+use crate::enrich::{errno_name, unknown_of};
 use crate::event::Process;
 
 /// 0 stands for all that have no name.
@@ -20,17 +20,21 @@ pub(super) fn files(sums: &Sums, names: &Names, paths: Option<&GlobSet>) -> (Vec
     let mut all = model::Row::default();
     for (key, row) in &sums.files {
         let path = names.paths.get(&key.path_id);
-        if paths.is_some_and(|globs| !path.is_some_and(|p| globs.is_match(&p.text))) {
+        // What is not known, or not whole, cannot be judged, and is not left out.
+        let fits =
+            |globs: &GlobSet| path.is_none_or(|p| globs.is_match(&p.text) || p.truncated || p.detached(None).is_some());
+        if !paths.is_none_or(fits) {
             continue;
         }
         all.merge(row);
+        let path_unknown = path.is_none().then(|| unknown_of(key.path_id));
         let path = path.map(|p| (p.text.clone(), p.bytes.clone()));
-        merged.entry((path, FileKind::of(key), key.direct)).or_default().merge(row);
+        merged.entry((path, path_unknown, FileKind::of(key), key.direct)).or_default().merge(row);
     }
     let mut files = vec![];
-    for ((path, kind, direct), row) in merged {
+    for ((path, path_unknown, kind, direct), row) in merged {
         let (path, path_bytes) = path.map_or((None, None), |(text, bytes)| (Some(text), bytes));
-        files.push(File { path, path_bytes, kind, direct, row: Row::from(&row) });
+        files.push(File { path, path_bytes, path_unknown, kind, direct, row: Row::from(&row) });
     }
     files.sort_by_key(|f| std::cmp::Reverse(f.row.bytes));
     (files, all)

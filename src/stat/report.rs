@@ -11,7 +11,7 @@ use super::buckets::{Histogram, Range};
 use super::findings::{self, Finding};
 use super::join::{error_name, failures, files, processes};
 use super::model::{self, Sums};
-use crate::event::{EventsLost, Executor, Process, Rendered, Text, Timestamp};
+use crate::event::{EventsLost, Executor, PathUnknown, Process, Rendered, Text, Timestamp};
 
 /// What a line covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
@@ -227,11 +227,14 @@ impl FileKind {
 /// Writes to one path, opened in one way.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct File {
-    /// As in the events; null: the requests named no open file.
+    /// As in the events.
     pub path: Option<String>,
     /// The path's exact bytes in base64, where it is not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path_bytes: Option<String>,
+    /// Why path is null.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path_unknown: Option<PathUnknown>,
     /// What it is.
     pub kind: FileKind,
     /// Opened with O_DIRECT.

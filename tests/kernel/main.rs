@@ -5,6 +5,7 @@
 //!
 //! RINGWATCH_BIN and RINGWATCH_WORKLOAD name the programs under test where they are not where cargo built them.
 
+mod adversary;
 mod corpus;
 mod depth;
 mod endings;
@@ -60,6 +61,7 @@ fn main() {
         programs::TESTS,
         rings::TESTS,
         hard::TESTS,
+        &adversary::tests(),
     ]
     .concat()
     {

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::cases::CASES;
 use crate::runner::{self, Places};
-use crate::{burst, demo, inventory, ops, stepped};
+use crate::{attack, burst, demo, inventory, ops, stepped};
 
 #[derive(Debug, Parser)]
 #[command(version, about)]
@@ -71,6 +71,9 @@ enum Command {
     },
     /// Write as fast as it goes, and tell what it cost
     Burst(burst::Options),
+    /// Try to be told wrongly
+    #[command(subcommand)]
+    Attack(attack::Attack),
 }
 
 #[derive(Debug, Serialize)]
@@ -101,6 +104,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         Command::Rings => inventory::run().map(|()| ExitCode::SUCCESS),
         Command::Demo { seconds } => demo::run(seconds).map(|()| ExitCode::SUCCESS),
         Command::Burst(options) => burst::run(&options).map(|()| ExitCode::SUCCESS),
+        Command::Attack(attack) => attack::run(&attack).map(|()| ExitCode::SUCCESS),
     }
 }
 

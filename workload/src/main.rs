@@ -1,6 +1,7 @@
 //! io_uring programs that know what they wrote: the ground truth of the tests, the load of the
 //! benchmarks, and the demo.
 
+mod attack;
 mod burst;
 mod cases;
 mod cli;

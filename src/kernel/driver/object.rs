@@ -57,7 +57,11 @@ macro_rules! object {
                 plan: &Plan,
                 options: &Options,
             ) -> libbpf_rs::Result<()> {
-                cfg.key = random_key();
+                cfg.key = random_key()?;
+                cfg.name_key = random_key()?;
+                cfg.part_key = random_key()?;
+                cfg.mount_key = random_key()?;
+                cfg.path_key = random_key()?;
                 cfg.req_fixed_file = plan.flags.fixed_file;
                 cfg.req_cqe_skip = plan.flags.cqe_skip;
                 cfg.req_fail = plan.flags.fail;
@@ -283,6 +287,7 @@ impl<'obj> Open<'obj> {
         each!(Self, self, open => {
             open.maps.scratches.set_max_entries(cpus * NEST)?;
             open.maps.works.set_max_entries(cpus * NEST)?;
+            open.maps.walks.set_max_entries(cpus * NEST)?;
             if plan.flags.perf_buffer {
                 open.maps.events.set_type(MapType::PerfEventArray)?;
                 open.maps.events.set_key_size(4)?;
@@ -480,7 +485,6 @@ fn words(name: &str) -> [u64; 2] {
 }
 
 /// A key that no traced program can guess.
-fn random_key() -> u64 {
-    use std::hash::{BuildHasher as _, RandomState};
-    RandomState::new().hash_one(std::process::id())
+fn random_key() -> libbpf_rs::Result<u64> {
+    getrandom::u64().map_err(|e| libbpf_rs::Error::from_raw_os_error(e.raw_os_error().unwrap_or(libc::EIO)))
 }
