@@ -268,13 +268,13 @@ static __always_inline u64 task_hash(const bool typed, struct task_struct *task,
 	u64 h = cfg.key;
 
 	/* One after the other: a sum would let a program choose two names that differ by nothing. */
-	h = mix(h, (u64)who->tid << 32 | who->tgid);
-	h = mix(h, start_of(typed, task));
-	h = mix(h, execs_of(typed, task));
-	h = mix(h, who->comm[0]);
-	h = mix(h, who->comm[1]);
-	h = mix(h, cgroup_of(typed, task));
-	return mix(h, (u64)who->uid << 32 | mnt_ns_of(typed, task));
+	h = fold(h ^ ((u64)who->tid << 32 | who->tgid), cfg.name_key);
+	h = fold(h ^ start_of(typed, task), cfg.name_key);
+	h = fold(h ^ execs_of(typed, task), cfg.name_key);
+	h = fold(h ^ who->comm[0], cfg.name_key);
+	h = fold(h ^ who->comm[1], cfg.name_key);
+	h = fold(h ^ cgroup_of(typed, task), cfg.name_key);
+	return fold(h ^ ((u64)who->uid << 32 | mnt_ns_of(typed, task)), cfg.part_key);
 }
 
 static __noinline u64 task_hash_raw(const struct who *who)

@@ -1,6 +1,7 @@
 //! Programs that try to be told wrongly, to hide, or to hurt; as an unprivileged user.
 
 pub(crate) mod paths;
+pub(crate) mod requests;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -14,7 +15,7 @@ use serde_json::Value;
 use crate::support::{Ended, Test, Tracer, directory, json_lines, workload};
 
 pub(crate) fn tests() -> Vec<Test> {
-    paths::TESTS.to_vec()
+    [paths::TESTS, requests::TESTS].concat()
 }
 
 /// Somebody without any right.

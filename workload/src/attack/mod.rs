@@ -1,6 +1,7 @@
 //! Programs that try to be told wrongly, and know what they did: a line of JSON for each write.
 
 mod paths;
+mod requests;
 
 use std::os::fd::AsRawFd;
 
@@ -15,11 +16,15 @@ pub(crate) enum Attack {
     /// Paths that were never there, or of other files
     #[command(subcommand)]
     Paths(paths::Attack),
+    /// Requests whose end is another's, or unseen
+    #[command(subcommand)]
+    Requests(requests::Attack),
 }
 
 pub(crate) fn run(attack: &Attack) -> Result<()> {
     match attack {
         Attack::Paths(attack) => paths::run(attack),
+        Attack::Requests(attack) => requests::run(attack),
     }
 }
 
