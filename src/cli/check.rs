@@ -10,7 +10,7 @@ use super::{Exit, Failure, print, sources};
 use crate::kernel::driver::{self, Options, Storage, Verified};
 use crate::kernel::facts::{Facts, Sources};
 use crate::kernel::health::{Capability, ProbeHealth, Verdict};
-use crate::kernel::plan::{Files, Plan, PlanKind, Wanted, plan};
+use crate::kernel::plan::{Plan, PlanKind, Unable, Wanted};
 use crate::kernel::probe::Probe;
 use crate::selection::Selection;
 
@@ -63,28 +63,17 @@ fn report(facts: Facts, sources: &Sources, forced: Option<PlanKind>) -> Report {
     let notes = notes(&facts);
     let mut report =
         Report { facts, plan: None, probes: vec![], programs: vec![], capabilities: vec![], problem: None, notes };
-    let mut plan = match plan(&report.facts, forced) {
-        Ok(plan) => plan,
+    // Everything that the plan can tell of, so that every program is seen by the verifier.
+    let all = Wanted { tree: true, ..Selection::all().wanted(true) };
+    let (mut plan, wanted, left_out) = match Plan::most(&report.facts, all, forced) {
+        Ok(most) => most,
         Err(refusal) => {
             report.problem = Some(refusal.to_string());
             return report;
         }
     };
-    plan.follow_tree();
+    report.notes.extend(left_out.iter().map(Unable::to_string));
     let mut storage = Storage::default();
-    // Everything that the plan can tell of, so that every program is seen by the verifier.
-    let all = Selection::all().wanted(true);
-    let mut wanted = all;
-    if let Err(why) = plan.clone().limit_to(&all) {
-        report.notes.push(format!("of requests only io_write can be told, and new rings: {why}"));
-        wanted = Wanted { created: true, files: all.files, ..Wanted::default() };
-    }
-    if let Err(why) = plan.watch_files(&report.facts, wanted.files) {
-        report
-            .notes
-            .push(format!("vfs_write, vfs_writev, security_file_open and file_modification cannot be told: {why}"));
-        wanted.files = Files::default();
-    }
     let options =
         Options { buffer_size: BUFFER, btf: sources.btf.clone(), wanted, statistics: true, ..Options::default() };
     match driver::start(&mut storage, &plan, &options) {

@@ -6,14 +6,13 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use anyhow::anyhow;
 use clap::Args;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::{Exit, Failure, sources};
 use crate::kernel::driver::{self, FILTER_MAX, Options};
 use crate::kernel::facts::Facts;
-use crate::kernel::plan::{Plan, PlanKind, Wanted, plan};
+use crate::kernel::plan::{Plan, PlanKind, Wanted};
 use crate::loss::Losses;
 use crate::tracer::{self, Followed, Limits};
 
@@ -76,18 +75,13 @@ impl Follow {
         }
         let sources = sources(self.btf.as_deref(), self.probes)?;
         let facts = Facts::collect(&sources);
-        let mut plan = plan(&facts, self.probes)?;
-        if self.raw_reads {
-            plan = plan.raw("asked for");
-        }
-        plan.watch_files(&facts, wanted.files).map_err(|why| {
-            anyhow!("vfs_write, vfs_writev, security_file_open and file_modification cannot be told: {why}")
-        })?;
-        plan.limit_to(wanted).map_err(|why| anyhow!("the plan {} cannot tell of these events: {why}", plan.kind))?;
-        if !self.command.is_empty() {
-            plan.follow_tree();
-        }
-        Ok(plan)
+        let plan = Plan::new(&facts, wanted, self.probes)?;
+        Ok(if self.raw_reads { plan.raw("asked for") } else { plan })
+    }
+
+    /// What is watched: `of`, and of that what the command does.
+    pub(super) fn wanted(&self, of: Wanted) -> Wanted {
+        Wanted { tree: !self.command.is_empty(), ..of }
     }
 
     /// What the kernel side is told, and what ends it.
@@ -97,7 +91,6 @@ impl Follow {
             pids: self.pid,
             uids: self.uid,
             comms: self.comm,
-            tree: !self.command.is_empty(),
             btf: self.btf,
             wanted,
             ..Options::default()

@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::follow::{Follow, duration, exit, started, summarize};
 use super::{Exit, Failure, print};
+use crate::kernel::plan::Wanted;
 use crate::manual;
 use crate::output::Style;
 use crate::stat::render::Layout;
@@ -53,7 +54,7 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         return Ok(Exit::Success);
     }
     let paths = arguments.follow.globs()?;
-    let wanted = crate::kernel::plan::Wanted::default();
+    let wanted = arguments.follow.wanted(Wanted::default());
     let plan = arguments.follow.plan(&wanted)?;
     let (mut options, limits) = arguments.follow.split(wanted);
     options.rows = Some(arguments.rows);

@@ -48,7 +48,7 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         return Err(Failure::Usage("only one --output can go to standard output: give the others a path".to_owned()));
     }
     let selection = Selection::new(&arguments.event).map_err(Failure::Usage)?;
-    let wanted = selection.wanted(arguments.requests);
+    let wanted = arguments.follow.wanted(selection.wanted(arguments.requests));
     if arguments.requests && !wanted.requests() {
         return Err(Failure::Usage("--requests needs events of requests: add some by --event".to_owned()));
     }

@@ -18,6 +18,7 @@ mod output;
 mod plans;
 mod programs;
 mod rings;
+mod selections;
 mod stat;
 mod stepped;
 mod support;
@@ -43,6 +44,7 @@ fn main() {
     trials.extend(corpus::trials(&forms));
     trials.extend(plans::trials(forms.as_deref().unwrap_or_default()));
     trials.extend(files::trials(forms.as_deref().unwrap_or_default()));
+    trials.extend(selections::trials(forms.as_deref().unwrap_or_default()));
     trials.extend(ops::trials(forms.as_deref().unwrap_or_default()));
     for (name, test) in [
         stepped::TESTS,

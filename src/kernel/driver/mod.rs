@@ -44,8 +44,6 @@ pub struct Options {
     pub uids: Vec<u32>,
     /// Only threads of these names.
     pub comms: Vec<String>,
-    /// Only the tree of the processes given to [`Session::follow`].
-    pub tree: bool,
     /// The kernel's type information, where it is not the kernel's own.
     pub btf: Option<PathBuf>,
     /// What is watched.

@@ -78,7 +78,7 @@ macro_rules! object {
                 cfg.queue_len = queue_length(options)?;
                 cfg.aggregate = options.rows.is_some().into();
                 cfg.own = std::process::id();
-                cfg.tree = options.tree.into();
+                cfg.tree = options.wanted.tree.into();
                 cfg.nr_pids = some(&options.pids, &mut cfg.pids);
                 cfg.nr_uids = some(&options.uids, &mut cfg.uids);
                 for (name, slot) in options.comms.iter().zip(&mut cfg.comms) {
