@@ -56,7 +56,8 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let paths = arguments.follow.globs()?;
     let wanted = arguments.follow.wanted(Wanted::default());
     let plan = arguments.follow.plan(&wanted)?;
-    let (mut options, limits) = arguments.follow.split(wanted);
+    let (mut options, mut limits) = arguments.follow.split(wanted)?;
+    limits.apart = true;
     options.rows = Some(arguments.rows);
     let style = Style::detect(std::io::stdout().is_terminal());
     let layout = (!arguments.json).then_some(Layout { width: style.width, top: arguments.top });
@@ -65,7 +66,8 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Ok(outcome) => outcome,
         Err(exit) => return Ok(exit),
     };
-    summarize(&format!("{} writes", outcome.writes), &outcome.losses, &outcome.followed);
+    let unread = (outcome.unread > 0).then(|| ("standard output".to_owned(), outcome.unread)).into_iter().collect();
+    summarize(&format!("{} writes", outcome.writes), &outcome.losses, &unread, &outcome.followed);
     Ok(exit(&outcome.followed))
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::buckets::Range;
 use super::report::{Distribution, Report, Row, Span};
 use crate::event::Executor;
-use crate::output::text::{bytes, fit, grouped, nanoseconds, visible, width};
+use crate::output::text::{bytes, fit, grouped, nanoseconds, quoted, visible, width};
 
 /// Columns where the output is no terminal.
 const WIDTH: usize = 100;
@@ -42,7 +42,7 @@ pub fn text(report: &Report, layout: Layout) -> String {
         }
     }
     let files = report.files.iter().map(|f| {
-        let path = f.path.as_deref().map_or_else(|| "(no file)".to_owned(), visible);
+        let path = f.path.as_deref().map_or_else(|| "(no file)".to_owned(), quoted);
         (&f.row, if f.direct { path + " (O_DIRECT)" } else { path })
     });
     rows(&mut out, "files", &files.collect::<Vec<_>>(), &report.files_other, layout);

@@ -5,6 +5,7 @@
 //!
 //! RINGWATCH_BIN and RINGWATCH_WORKLOAD name the programs under test where they are not where cargo built them.
 
+mod adversary;
 mod corpus;
 mod depth;
 mod endings;
@@ -13,6 +14,7 @@ mod filters;
 mod hard;
 mod legacy;
 mod losses;
+mod namespaces;
 mod ops;
 mod output;
 mod plans;
@@ -56,6 +58,8 @@ fn main() {
         filters::TESTS,
         endings::TESTS,
         output::TESTS,
+        adversary::output::TESTS,
+        namespaces::TESTS,
         programs::TESTS,
         rings::TESTS,
         hard::TESTS,
