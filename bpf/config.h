@@ -45,12 +45,18 @@ struct rw_config {
 	u32 queue_len;
 	/* ringwatch itself: what it writes must not make events that it writes. */
 	u32 own;
+	/* The pid namespace whose ids `own`, `pids` and the map `tree` have, by its inode. 0: the host's. */
+	u32 pid_ns;
+	/* What /proc adds to the start of a process where ringwatch runs. */
+	s64 boottime_offset;
 	/* Follow only the processes in the map `tree`. */
 	u32 tree;
 	u32 nr_pids;
 	u32 nr_uids;
 	u32 nr_comms;
 	u32 pids[RW_FILTER_MAX];
+	/* When each of them started, in ticks, as /proc shows it; 0: not known. */
+	u64 pid_starts[RW_FILTER_MAX];
 	u32 uids[RW_FILTER_MAX];
 	u64 comms[RW_FILTER_MAX][2];
 };

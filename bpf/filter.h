@@ -3,6 +3,33 @@
 #ifndef RINGWATCH_FILTER_H
 #define RINGWATCH_FILTER_H
 
+enum {
+	/* Namespaces in one another that the kernel permits. */
+	PID_NS_DEPTH = 33,
+	/* Times in /proc are cut to these. */
+	NS_PER_TICK = 10 * 1000 * 1000,
+};
+
+/* The id in ringwatch's pid namespace of the process of a task; 0: it has none there. */
+static __noinline u32 process_here(struct task_struct *task)
+{
+	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
+	u32 depth = BPF_CORE_READ(leader, thread_pid, level), ns, pid;
+
+	for (u32 level = 1; level < PID_NS_DEPTH && level <= depth; level++) {
+		pid = pid_at(leader, level, &ns);
+		if (ns == cfg.pid_ns)
+			return pid;
+	}
+	return 0;
+}
+
+/* The same; in the host's pid namespace that is `tgid`. */
+static __always_inline u32 process_id(struct task_struct *task, u32 tgid)
+{
+	return cfg.pid_ns ? process_here(task) : tgid;
+}
+
 static __always_inline bool one_of(const volatile u32 *values, u32 n, u32 value)
 {
 	for (u32 i = 0; i < RW_FILTER_MAX && i < n; i++)
@@ -11,9 +38,34 @@ static __always_inline bool one_of(const volatile u32 *values, u32 n, u32 value)
 	return false;
 }
 
+/* A later process that got the same id is another one. */
+static __always_inline bool asked_for(const struct who *who, u32 process)
+{
+	for (u32 i = 0; i < RW_FILTER_MAX && i < cfg.nr_pids; i++) {
+		struct task_struct *task = (void *)who->task, *leader;
+
+		if (cfg.pids[i] != process)
+			continue;
+		if (!cfg.pid_starts[i])
+			return true;
+		leader = BPF_CORE_READ(task, group_leader);
+		return (start_of(false, leader) + cfg.boottime_offset) / NS_PER_TICK == cfg.pid_starts[i];
+	}
+	return false;
+}
+
+static __always_inline bool is_ringwatch(const struct who *who)
+{
+	return process_id((void *)who->task, who->tgid) == cfg.own;
+}
+
 static __always_inline bool follow(const struct who *who)
 {
-	if (cfg.nr_pids && !one_of(cfg.pids, cfg.nr_pids, who->tgid))
+	u32 process = 0;
+
+	if (cfg.nr_pids || cfg.tree)
+		process = process_id((void *)who->task, who->tgid);
+	if (cfg.nr_pids && !asked_for(who, process))
 		return false;
 	if (cfg.nr_uids && !one_of(cfg.uids, cfg.nr_uids, who->uid))
 		return false;
@@ -25,7 +77,7 @@ static __always_inline bool follow(const struct who *who)
 		if (!found)
 			return false;
 	}
-	return !cfg.tree || bpf_map_lookup_elem(&tree, &who->tgid);
+	return !cfg.tree || bpf_map_lookup_elem(&tree, &process);
 }
 
 #endif

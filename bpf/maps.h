@@ -94,7 +94,7 @@ struct {
 	__type(value, struct creator);
 } creators SEC(".maps");
 
-/* Process ids (tgid) of the followed process tree. */
+/* Processes of the followed tree, by their ids in ringwatch's pid namespace. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 65536);

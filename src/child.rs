@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::{self, Command, ExitStatus};
 use std::thread::{self, JoinHandle};
@@ -29,16 +29,19 @@ fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 impl Child {
-    /// Forks; the new process waits.
+    /// Forks; the new process waits. `apart`: its standard output is standard error.
     ///
     /// # Errors
     /// No process can be made.
-    pub fn start(command: &[OsString]) -> io::Result<Self> {
+    pub fn start(command: &[OsString], apart: bool) -> io::Result<Self> {
         let (pid_read, pid_write) = pipe()?;
         let (go_read, go_write) = pipe()?;
         let (program, arguments) = command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
         let mut command = Command::new(program);
         command.args(arguments);
+        if apart {
+            command.stdout(io::stderr().as_fd().try_clone_to_owned()?);
+        }
         let (pid_fd, go_fd, ours) = (pid_write.as_raw_fd(), go_read.as_raw_fd(), go_write.as_raw_fd());
         // SAFETY: between fork and exec only getpid, close, write and read are called, which are async-signal-safe,
         // on descriptors that the spawning thread keeps open until the exec.

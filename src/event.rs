@@ -10,6 +10,8 @@ use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use crate::json;
+
 /// A value with its JSON, rendered once and written many times.
 #[derive(Debug)]
 pub struct Rendered<T> {
@@ -24,7 +26,8 @@ impl<T: Serialize> Rendered<T> {
     /// Never for the types of this module, whose serialisation cannot fail.
     #[must_use]
     pub fn new(value: T) -> Self {
-        let json = serde_json::value::to_raw_value(&value).unwrap_or_else(|_| RawValue::NULL.to_owned());
+        let json = json::to_string(&value).and_then(RawValue::from_string);
+        let json = json.unwrap_or_else(|_| RawValue::NULL.to_owned());
         Self { value, json }
     }
 }

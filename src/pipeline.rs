@@ -1,5 +1,6 @@
 //! The pipeline thread: records in, events out to every sink.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
@@ -11,6 +12,7 @@ use crate::event::{Data, Event, EventsLost, LossCause};
 use crate::loss::Losses;
 use crate::output::{Sink, Trouble};
 use crate::record::{Batch, decode};
+use crate::say;
 
 /// What the ring thread sends.
 #[derive(Debug)]
@@ -54,6 +56,8 @@ pub struct Summary {
     pub unjudged: u64,
     /// Losses by cause.
     pub losses: Losses,
+    /// Outputs whose reader left, and at least how many events each did not get.
+    pub unread: BTreeMap<String, u64>,
 }
 
 /// The state of the thread.
@@ -179,11 +183,14 @@ impl Outputs {
         for sink in &mut self.sinks {
             match work(sink) {
                 Ok(()) => {}
-                Err(Trouble::Closed) => self.stop.store(true, Ordering::Relaxed),
+                Err(Trouble::Closed { events }) => {
+                    *self.summary.unread.entry(sink.name().to_owned()).or_default() += events;
+                    self.stop.store(true, Ordering::Relaxed);
+                }
                 Err(Trouble::Failed { events, error }) => {
                     failed += events;
                     if !self.complained.iter().any(|name| name == sink.name()) {
-                        eprintln!("ringwatch: cannot write to {}: {error}; tracing goes on", sink.name());
+                        say!("cannot write to {}: {error}; tracing goes on", sink.name());
                         self.complained.push(sink.name().to_owned());
                     }
                 }

@@ -19,9 +19,10 @@ use crate::kernel::driver::{self, Options, Reader, Session, Storage, Sweeper};
 use crate::kernel::health::ProbeHealth;
 use crate::kernel::plan::Plan;
 use crate::loss::Watch;
-use crate::output::Sink;
+use crate::output::{Sink, are_standard_streams_one};
 use crate::pipeline::{Message, Pipeline, Select, Signals, Summary};
 use crate::record::{Batch, Malformed};
+use crate::say;
 
 /// What is traced, and for how long.
 #[derive(Debug)]
@@ -45,8 +46,10 @@ pub struct Config {
 pub struct Limits {
     /// Stop after this time.
     pub duration: Option<Duration>,
-    /// Follow this command and stop with it.
+    /// Follow this command and stop with it, and with what it started.
     pub command: Vec<std::ffi::OsString>,
+    /// What the command prints goes to standard error, since standard output is for data.
+    pub apart: bool,
 }
 
 /// How a trace ended.
@@ -141,6 +144,8 @@ pub struct Followed {
     pub untracked: u64,
     /// Processes of the tree that could not be followed.
     pub unfollowed: u64,
+    /// Processes of the tree that were there at the end.
+    pub left: usize,
 }
 
 /// Traces until the end that `config` names, a signal, or the end of the command.
@@ -177,21 +182,22 @@ pub fn follow<C: Consumer>(
     let mut storage = Storage::default();
     let mut session = driver::start(&mut storage, plan, options)?;
     for complaint in session.health().iter().filter_map(ProbeHealth::complaint) {
-        eprintln!("ringwatch: {complaint}");
+        say!("{complaint}");
     }
     if session.plan().can_be_skipped() {
-        eprintln!(
-            "ringwatch: on this kernel programs that read by helper can be preempted, and are skipped meanwhile: under load some writes are told late or without their submission, and counted as program_skipped"
+        say!(
+            "on this kernel programs that read by helper can be preempted, and are skipped meanwhile: under load some writes are told late or without their submission, and counted as program_skipped"
         );
     }
     let mut wake = Wake::new().map_err(|e| Error::System("catch signals", e))?;
-    let status = trace(&mut session, consumer, &mut wake, limits, options.buffer_size)?;
+    let (status, left) = trace(&mut session, consumer, &mut wake, limits, options.buffer_size)?;
     let counters = session.counters()?;
     Ok(Followed {
         plan: session.plan().clone(),
         status,
         untracked: counters.table_full,
         unfollowed: counters.tree_full,
+        left,
     })
 }
 
@@ -201,27 +207,31 @@ fn trace<C: Consumer>(
     wake: &mut Wake,
     limits: &Limits,
     buffer_size: u32,
-) -> Result<Option<ExitStatus>, Error> {
+) -> Result<(Option<ExitStatus>, usize), Error> {
     let consumer = RefCell::new(consumer);
     let ring = session.reader(buffer_size, |record| consumer.borrow_mut().record(record))?;
     let sweeper = session.sweeper()?;
     let mut watch = Watch::default();
     let mut child = match &limits.command[..] {
         [] => {
-            eprintln!("ringwatch: tracing (plan: {}), Ctrl-C ends it", session.plan().kind);
+            say!("tracing (plan: {}), Ctrl-C ends it", session.plan().kind);
             None
         }
         command => {
             let failed = |e| Error::Command(command[0].to_string_lossy().into_owned(), e);
-            let child = Child::start(command).map_err(failed)?;
+            if limits.apart {
+                apart();
+            }
+            let child = Child::start(command, limits.apart).map_err(failed)?;
             session.follow(child.pid())?;
             Some(child.release().map_err(failed)?)
         }
     };
-    let deadline = limits.duration.map(|d| Instant::now() + d);
+    let deadline = limits.duration.and_then(|d| Instant::now().checked_add(d));
     let mut cared = Instant::now();
     let mut wait = WAIT_BUSY;
     let mut status = None;
+    let mut ended_at: Option<Instant> = None;
     loop {
         let n = ring.consume()?;
         forget(session, &ring, &consumer)?;
@@ -233,9 +243,21 @@ fn trace<C: Consumer>(
             break;
         }
         if let Some(running) = &mut child {
-            status = running.try_wait().map_err(|e| Error::System("wait for the command", e))?;
-            if status.is_some() {
-                break;
+            if status.is_none() {
+                status = running.try_wait().map_err(|e| Error::System("wait for the command", e))?;
+            }
+            // As strace -f: to the end of the last process.
+            if status.is_some() && ended_at.is_none_or(|at| at.elapsed() >= CARE) {
+                let left = session.followed()?;
+                if left == 0 {
+                    break;
+                }
+                if ended_at.is_none() {
+                    say!(
+                        "the command ended, and {left} processes that it started go on and are followed: Ctrl-C ends that"
+                    );
+                }
+                ended_at = Some(Instant::now());
             }
         }
         consumer.borrow_mut().pass(n == 0)?;
@@ -263,12 +285,23 @@ fn trace<C: Consumer>(
             wake.wait(WAIT_BUSY);
         }
     }
+    let processes = if child.is_some() { session.followed()? } else { 0 };
     let left = session.stop()?;
     while ring.consume()? > 0 {}
     left.iter().for_each(|record| consumer.borrow_mut().record(record));
     care(session, &consumer, &mut watch)?;
     consumer.borrow_mut().end(session)?;
-    Ok(status)
+    Ok((status, processes))
+}
+
+/// Says where the output of a command goes, unless all of it is on a terminal.
+fn apart() {
+    use std::io::IsTerminal as _;
+    if io::stdout().is_terminal() && io::stderr().is_terminal() {
+        return;
+    }
+    let same = if are_standard_streams_one() { ", which is the same file: lines of both may mix" } else { "" };
+    say!("standard output is for data: what the command prints there goes to standard error{same}");
 }
 
 /// Losses.

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use clap::ValueEnum as _;
 use ringwatch::kernel::facts::Facts;
-use ringwatch::kernel::plan::{Plan, PlanKind, Refusal, plan};
+use ringwatch::kernel::plan::{Plan, PlanKind, Refusal, Unable, Wanted};
+use ringwatch::selection::Selection;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -42,17 +43,19 @@ fn every_recorded_kernel_gets_its_probes() {
 /// The release is left out: it changes with every update of the package.
 fn all_plans(facts: &Facts) -> String {
     let facts = Facts { release: "RELEASE".to_owned(), ..facts.clone() };
-    let mut text = described("default", plan(&facts, None));
+    let all = Wanted { tree: true, ..Selection::all().wanted(true) };
+    let mut text = described("default", Plan::most(&facts, all, None));
     for &kind in PlanKind::value_variants() {
         text += "\n";
-        text += &described(&format!("--probes {kind}"), plan(&facts, Some(kind)));
+        text += &described(&format!("--probes {kind}"), Plan::most(&facts, all, Some(kind)));
     }
     text
 }
 
-fn described(asked: &str, planned: Result<Plan, Refusal>) -> String {
-    let plan = match planned {
-        Ok(plan) => plan,
+/// With every event that the plan tells.
+fn described(asked: &str, planned: Result<(Plan, Wanted, Vec<Unable>), Refusal>) -> String {
+    let (plan, left_out) = match planned {
+        Ok((plan, _, left_out)) => (plan, left_out),
         Err(refusal) => return format!("{asked}: refused: {refusal}\n"),
     };
     // The words of `ringwatch check --json`.
@@ -60,7 +63,10 @@ fn described(asked: &str, planned: Result<Plan, Refusal>) -> String {
     for choice in &plan.probes {
         let twin = serde_json::to_value(choice.twin).ok();
         let twin = twin.as_ref().and_then(Value::as_str).unwrap_or_default();
-        text += &format!("  {twin:<5} {}\n", choice.probe.name());
+        text += &format!("  {twin:<5} {}\n", choice.probe.place());
+    }
+    for why in left_out {
+        text += &format!("  left out: {why}\n");
     }
     for (probe, lost) in &plan.missing {
         text += &format!("  none  {}: {lost}\n", probe.name());

@@ -17,7 +17,7 @@ static __always_inline struct work *file_begin(CTX struct task_struct *task, u8 
 	/* What was found out of a system call's submitter is gone. */
 	w->batch.head = 0;
 	list_end(w);
-	if (w->who.tgid == cfg.own || !follow(&w->who)) {
+	if (is_ringwatch(&w->who) || !follow(&w->who)) {
 		work_put(w);
 		return NULL;
 	}

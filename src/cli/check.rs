@@ -7,10 +7,12 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{Exit, Failure, print, sources};
+use crate::here::Here;
+use crate::json;
 use crate::kernel::driver::{self, Options, Storage, Verified};
 use crate::kernel::facts::{Facts, Sources};
 use crate::kernel::health::{Capability, ProbeHealth, Verdict};
-use crate::kernel::plan::{Files, Plan, PlanKind, Wanted, plan};
+use crate::kernel::plan::{Plan, PlanKind, Unable, Wanted};
 use crate::kernel::probe::Probe;
 use crate::selection::Selection;
 
@@ -34,6 +36,8 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Serialize)]
 struct Report {
+    /// Where ringwatch runs.
+    here: Here,
     facts: Facts,
     plan: Option<Plan>,
     /// Each probe that some plan has, with its verdict.
@@ -54,37 +58,35 @@ const BUFFER: u32 = 64 * 1024;
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let sources = Sources { all: true, ..sources(arguments.btf.as_deref(), arguments.probes)? };
     let report = report(Facts::collect(&sources), &sources, arguments.probes);
-    let text = if arguments.json { serde_json::to_string_pretty(&report)? + "\n" } else { text(&report) };
+    let text = if arguments.json { json::to_string_pretty(&report)? + "\n" } else { text(&report) };
     print(&text)?;
     Ok(if report.problem.is_none() { Exit::Success } else { Exit::Failure })
 }
 
 fn report(facts: Facts, sources: &Sources, forced: Option<PlanKind>) -> Report {
-    let notes = notes(&facts);
-    let mut report =
-        Report { facts, plan: None, probes: vec![], programs: vec![], capabilities: vec![], problem: None, notes };
-    let mut plan = match plan(&report.facts, forced) {
-        Ok(plan) => plan,
+    let here = Here::get().clone();
+    let notes = [notes(&facts), here.notes()].concat();
+    let mut report = Report {
+        here,
+        facts,
+        plan: None,
+        probes: vec![],
+        programs: vec![],
+        capabilities: vec![],
+        problem: None,
+        notes,
+    };
+    // Everything that the plan can tell of, so that every program is seen by the verifier.
+    let all = Wanted { tree: true, ..Selection::all().wanted(true) };
+    let (mut plan, wanted, left_out) = match Plan::most(&report.facts, all, forced) {
+        Ok(most) => most,
         Err(refusal) => {
             report.problem = Some(refusal.to_string());
             return report;
         }
     };
-    plan.follow_tree();
+    report.notes.extend(left_out.iter().map(Unable::to_string));
     let mut storage = Storage::default();
-    // Everything that the plan can tell of, so that every program is seen by the verifier.
-    let all = Selection::all().wanted(true);
-    let mut wanted = all;
-    if let Err(why) = plan.clone().limit_to(&all) {
-        report.notes.push(format!("of requests only io_write can be told, and new rings: {why}"));
-        wanted = Wanted { created: true, files: all.files, ..Wanted::default() };
-    }
-    if let Err(why) = plan.watch_files(&report.facts, wanted.files) {
-        report
-            .notes
-            .push(format!("vfs_write, vfs_writev, security_file_open and file_modification cannot be told: {why}"));
-        wanted.files = Files::default();
-    }
     let options =
         Options { buffer_size: BUFFER, btf: sources.btf.clone(), wanted, statistics: true, ..Options::default() };
     match driver::start(&mut storage, &plan, &options) {
@@ -132,6 +134,14 @@ fn text(report: &Report) -> String {
         let _ = writeln!(out, "{name:<14} {value}");
     };
     line("kernel", &format!("{} ({})", facts.release, facts.machine));
+    let here = &report.here;
+    let mut place =
+        if here.is_host_pid_namespace { "the host's pid namespace" } else { "a pid namespace of its own" }.to_owned();
+    place.extend(here.container.iter().map(|name| format!(", a container ({name})")));
+    if (here.monotonic_offset_ns, here.boottime_offset_ns) != (0, 0) {
+        place += ", a time namespace of its own";
+    }
+    line("runs in", &place);
     line(
         "privileges",
         &match facts.capabilities {

@@ -1,29 +1,31 @@
 //! What `trace` and `stat` have in common: which writes are followed, by which probes, and for how long.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use anyhow::anyhow;
 use clap::Args;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::{Exit, Failure, sources};
+use crate::here::Here;
 use crate::kernel::driver::{self, FILTER_MAX, Options};
 use crate::kernel::facts::Facts;
-use crate::kernel::plan::{Plan, PlanKind, Wanted, plan};
+use crate::kernel::plan::{Plan, PlanKind, Wanted};
 use crate::loss::Losses;
+use crate::say;
 use crate::tracer::{self, Followed, Limits};
 
 #[derive(Debug, Args)]
 pub(super) struct Follow {
-    /// Stop after this time: 500ms, 10s, 5m, 1h.
+    /// Stop after this time: 500ms, 10s, 5m, 1h. A command behind -- is then asked to end (SIGTERM).
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(super) duration: Option<Duration>,
 
-    /// Only this process. May be given several times.
+    /// Only this process, and none that gets its id later. In a container: its id there. May be given several times.
     #[arg(short, long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) pid: Vec<u32>,
 
@@ -57,7 +59,8 @@ pub(super) struct Follow {
     #[arg(long, hide = true)]
     pub(super) raw_reads: bool,
 
-    /// Run this command, and follow it and all processes that it starts.
+    /// Run this command, and follow it and all processes that it starts, to the end of the last of them. Where standard
+    /// output is for data, what the command prints goes to standard error.
     #[arg(last = true, value_name = "COMMAND")]
     pub(super) command: Vec<OsString>,
 }
@@ -77,33 +80,28 @@ impl Follow {
         }
         let sources = sources(self.btf.as_deref(), self.probes)?;
         let facts = Facts::collect(&sources);
-        let mut plan = plan(&facts, self.probes)?;
-        if self.raw_reads {
-            plan = plan.raw("asked for");
-        }
-        plan.watch_files(&facts, wanted.files).map_err(|why| {
-            anyhow!("vfs_write, vfs_writev, security_file_open and file_modification cannot be told: {why}")
-        })?;
-        plan.limit_to(wanted).map_err(|why| anyhow!("the plan {} cannot tell of these events: {why}", plan.kind))?;
-        if !self.command.is_empty() {
-            plan.follow_tree();
-        }
-        Ok(plan)
+        let plan = Plan::new(&facts, wanted, self.probes)?;
+        Ok(if self.raw_reads { plan.raw("asked for") } else { plan })
+    }
+
+    /// What is watched: `of`, and of that what the command does.
+    pub(super) fn wanted(&self, of: Wanted) -> Wanted {
+        Wanted { tree: !self.command.is_empty(), ..of }
     }
 
     /// What the kernel side is told, and what ends it.
-    pub(super) fn split(self, wanted: Wanted) -> (Options, Limits) {
+    pub(super) fn split(self, wanted: Wanted) -> Result<(Options, Limits), Failure> {
+        let pids = self.pid.iter().map(|&pid| Here::get().process(pid)).collect::<Result<_, _>>();
         let options = Options {
             buffer_size: self.buffer_size.unwrap_or_else(driver::default_buffer_size),
-            pids: self.pid,
+            pids: pids.map_err(Failure::Usage)?,
             uids: self.uid,
             comms: self.comm,
-            tree: !self.command.is_empty(),
             btf: self.btf,
             wanted,
             ..Options::default()
         };
-        (options, Limits { duration: self.duration, command: self.command })
+        Ok((options, Limits { duration: self.duration, command: self.command, apart: false }))
     }
 }
 
@@ -113,7 +111,7 @@ pub(super) fn started<T>(outcome: Result<T, tracer::Error>) -> Result<Result<T, 
         Ok(outcome) => Ok(Ok(outcome)),
         Err(error @ tracer::Error::Command(..)) => {
             let missing = matches!(&error, tracer::Error::Command(_, e) if e.kind() == std::io::ErrorKind::NotFound);
-            eprintln!("ringwatch: {error}");
+            say!("{error}");
             Ok(Err(Exit::Command(if missing { 127 } else { 126 })))
         }
         Err(other) => Err(other.into()),
@@ -121,26 +119,30 @@ pub(super) fn started<T>(outcome: Result<T, tracer::Error>) -> Result<Result<T, 
 }
 
 /// The summary at the end: what was told, and what was not.
-pub(super) fn summarize(told: &str, losses: &Losses, followed: &Followed) {
+pub(super) fn summarize(told: &str, losses: &Losses, unread: &BTreeMap<String, u64>, followed: &Followed) {
     let lost = match losses.total() {
+        0 if !unread.is_empty() => "not all read".to_owned(),
         0 => "none lost".to_owned(),
         n => format!("{n} lost"),
     };
-    eprintln!("ringwatch: {told}, {lost} (plan: {})", followed.plan.kind);
+    say!("{told}, {lost} (plan: {})", followed.plan.kind);
+    for (output, count) in unread {
+        say!("the reader of {output} left and did not get the last {count} of them at least");
+    }
     for lost in losses.iter() {
-        eprintln!("ringwatch: lost {}: {}", lost.count, lost.cause.explain());
+        say!("lost {}: {}", lost.count, lost.cause.explain());
     }
     if followed.untracked > 0 {
-        eprintln!(
-            "ringwatch: {} requests could not be followed from their submission on, for want of room: they are reported without it, and not at all where they are still in flight",
+        say!(
+            "{} requests could not be followed from their submission on, for want of room: they are reported without it, and not at all where they are still in flight",
             followed.untracked
         );
     }
+    if followed.left > 0 {
+        say!("{} processes of the command still ran, and what they write from here on is not told", followed.left);
+    }
     if followed.unfollowed > 0 {
-        eprintln!(
-            "ringwatch: {} processes of the command were not followed: more than 65536 at once",
-            followed.unfollowed
-        );
+        say!("{} processes of the command were not followed: more than 65536 at once", followed.unfollowed);
     }
 }
 
@@ -182,7 +184,8 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         "h" => 3600.0,
         _ => return Err(wrong()),
     };
-    Duration::try_from_secs_f64(number * scale).map_err(|_| wrong())
+    // Longer than there are numbers for is for ever.
+    Ok(Duration::try_from_secs_f64(number * scale).unwrap_or(Duration::MAX))
 }
 
 /// A power of two between a page and 1 GiB.
@@ -228,6 +231,8 @@ mod tests {
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(duration("1.5"), Ok(Duration::from_millis(1500)));
         assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(duration("9223372036854775807s"), Ok(Duration::from_secs(1 << 63)));
+        assert_eq!(duration("99999999999999999999999h"), Ok(Duration::MAX));
         for wrong in ["", "x", "-1s", "5d", "1e400h"] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }

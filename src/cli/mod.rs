@@ -9,12 +9,14 @@ mod trace;
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::anyhow;
 use clap::{Parser, Subcommand};
 
 use crate::kernel::facts::{self, Sources};
 use crate::kernel::plan::PlanKind;
+use crate::say;
 
 /// See every write made through io_uring: who asked for it, which file, where, how many bytes, what came of it,
 /// how long it took.
@@ -87,6 +89,9 @@ fn sources(btf: Option<&Path>, forced: Option<PlanKind>) -> Result<Sources, Fail
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
+    // A limit of a file's size fails the write as a full disk does. A handler, and not to ignore the signal: the command
+    // behind `--` gets the default back.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
     let outcome = match Arguments::parse().command {
         Command::Trace(arguments) => trace::run(arguments),
         Command::Stat(arguments) => stat::run(arguments),
@@ -97,11 +102,11 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(exit) => exit,
         Err(Failure::Usage(message)) => {
-            eprintln!("ringwatch: {message}");
+            say!("{message}");
             Exit::Usage
         }
         Err(Failure::Other(error)) => {
-            eprintln!("ringwatch: {error:#}");
+            say!("{error:#}");
             Exit::Failure
         }
     }

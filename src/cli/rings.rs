@@ -12,11 +12,14 @@ use signal_hook::iterator::Signals;
 
 use super::follow::duration;
 use super::{Exit, Failure, print};
+use crate::here::Here;
+use crate::json;
 use crate::kernel::facts;
 use crate::kernel::rings::Storage;
 use crate::manual;
 use crate::output::{Style, rings_table};
 use crate::rings::{self, Inventory, Kernel, Ring};
+use crate::say;
 
 /// List every ring on the machine now, also those older than ringwatch: who holds it, its flags and queues, its poll
 /// thread and workers, and what is registered with it.
@@ -71,6 +74,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         print(&manual::rings_schema_file())?;
         return Ok(Exit::Success);
     }
+    for &pid in &arguments.pid {
+        Here::get().process(pid).map_err(Failure::Usage)?;
+    }
     // Before anything takes time, so that no signal is lost.
     let interrupted = arguments.watch.map(|_| interrupted()).transpose()?;
     let mut storage = Storage::default();
@@ -85,7 +91,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
             inventory.rings.retain(|r| r.processes.iter().any(|p| arguments.pid.contains(&p.host_pid)));
         }
         if std::mem::take(&mut first) {
-            inventory.notes.iter().for_each(|note| eprintln!("ringwatch: {note}"));
+            inventory.notes.iter().for_each(|note| say!("{note}"));
         }
         if !show(arguments, &inventory)? {
             return Ok(Exit::Success);
@@ -114,9 +120,7 @@ fn kernel(from: Option<From>, storage: &mut Storage) -> anyhow::Result<Option<Ke
     if from == Some(From::Bpf) {
         anyhow::bail!("{why}");
     }
-    eprintln!(
-        "ringwatch: only what /proc shows, without flags, threads, registered-only rings and processes of others: {why}"
-    );
+    say!("only what /proc shows, without flags, threads, registered-only rings and processes of others: {why}");
     Ok(None)
 }
 
@@ -136,7 +140,7 @@ fn interrupted() -> anyhow::Result<Receiver<()>> {
 fn show(arguments: &Arguments, inventory: &Inventory) -> anyhow::Result<bool> {
     let terminal = std::io::stdout().is_terminal();
     let text = if arguments.json {
-        inventory.rings.iter().map(|r| Ok(serde_json::to_string(r)? + "\n")).collect::<anyhow::Result<String>>()?
+        inventory.rings.iter().map(|r| Ok(json::to_string(r)? + "\n")).collect::<anyhow::Result<String>>()?
     } else {
         let lines = rings_table(&inventory.rings, Style::detect(terminal));
         match arguments.watch {

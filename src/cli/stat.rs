@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::follow::{Follow, duration, exit, started, summarize};
 use super::{Exit, Failure, print};
+use crate::kernel::plan::Wanted;
 use crate::manual;
 use crate::output::Style;
 use crate::stat::render::Layout;
@@ -53,9 +54,10 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         return Ok(Exit::Success);
     }
     let paths = arguments.follow.globs()?;
-    let wanted = crate::kernel::plan::Wanted::default();
+    let wanted = arguments.follow.wanted(Wanted::default());
     let plan = arguments.follow.plan(&wanted)?;
-    let (mut options, limits) = arguments.follow.split(wanted);
+    let (mut options, mut limits) = arguments.follow.split(wanted)?;
+    limits.apart = true;
     options.rows = Some(arguments.rows);
     let style = Style::detect(std::io::stdout().is_terminal());
     let layout = (!arguments.json).then_some(Layout { width: style.width, top: arguments.top });
@@ -64,7 +66,8 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Ok(outcome) => outcome,
         Err(exit) => return Ok(exit),
     };
-    summarize(&format!("{} writes", outcome.writes), &outcome.losses, &outcome.followed);
+    let unread = (outcome.unread > 0).then(|| ("standard output".to_owned(), outcome.unread)).into_iter().collect();
+    summarize(&format!("{} writes", outcome.writes), &outcome.losses, &unread, &outcome.followed);
     Ok(exit(&outcome.followed))
 }
 

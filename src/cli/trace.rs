@@ -1,13 +1,12 @@
 //! `ringwatch trace`.
 
-use anyhow::Context as _;
 use clap::Args;
 
 use super::follow::{Follow, exit, started, summarize};
 use super::{Exit, Failure};
 use crate::enrich::Enricher;
 use crate::kernel::facts;
-use crate::output::{Sink, Target};
+use crate::output::{Sink, Target, Unfit};
 use crate::pipeline::Select;
 use crate::selection::{Selection, Term};
 use crate::tracer::{self, Config};
@@ -34,7 +33,7 @@ pub(super) struct Arguments {
     #[arg(short, long, value_name = "FORMAT[:PATH]", default_value = "table")]
     output: Vec<Target>,
 
-    /// Stop after this many events.
+    /// Stop after this many events. A command behind -- is then asked to end (SIGTERM), as when nobody reads the output.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
 
@@ -48,7 +47,7 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         return Err(Failure::Usage("only one --output can go to standard output: give the others a path".to_owned()));
     }
     let selection = Selection::new(&arguments.event).map_err(Failure::Usage)?;
-    let wanted = selection.wanted(arguments.requests);
+    let wanted = arguments.follow.wanted(selection.wanted(arguments.requests));
     if arguments.requests && !wanted.requests() {
         return Err(Failure::Usage("--requests needs events of requests: add some by --event".to_owned()));
     }
@@ -56,8 +55,12 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let btf = arguments.follow.btf.as_deref();
     let flags = if wanted.wide { facts::request_flag_names(btf) } else { vec![] };
     let enricher = Enricher::new(selection, arguments.requests, flags);
-    let sinks = arguments.output.iter().map(open).collect::<anyhow::Result<_>>()?;
-    let (options, limits) = arguments.follow.split(wanted);
+    let sinks = Sink::open_all(&arguments.output).map_err(|error| match error {
+        Unfit::Same(..) => Failure::Usage(error.to_string()),
+        Unfit::Open(..) => Failure::Other(error.into()),
+    })?;
+    let (options, mut limits) = arguments.follow.split(wanted)?;
+    limits.apart = sinks.iter().any(Sink::is_on_standard_output);
     let outcome = match started(tracer::run(Config { plan, options, enricher, select, sinks, limits }))? {
         Ok(outcome) => outcome,
         Err(exit) => return Ok(exit),
@@ -70,15 +73,8 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     if summary.unjudged > 0 {
         told += &format!(", {} shown since --path could not judge them", summary.unjudged);
     }
-    summarize(&told, &summary.losses, &outcome.followed);
+    summarize(&told, &summary.losses, &summary.unread, &outcome.followed);
     Ok(exit(&outcome.followed))
-}
-
-fn open(target: &Target) -> anyhow::Result<Sink> {
-    Sink::open(target).with_context(|| {
-        let path = target.path.as_ref().map_or_else(String::new, |p| p.display().to_string());
-        format!("cannot write to {path}: choose another path for --output")
-    })
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use nix::time::{ClockId, clock_gettime};
 
 use crate::event::Timestamp;
+use crate::here::Here;
 
 /// Offsets of the kernel's clocks, taken together.
 #[derive(Debug, Clone, Copy)]
@@ -19,8 +20,17 @@ impl Clock {
     /// Reads the clocks.
     #[must_use]
     pub fn now() -> Self {
-        let real = read(ClockId::CLOCK_REALTIME);
-        Self { monotonic: real - read(ClockId::CLOCK_MONOTONIC), boot: real - read(ClockId::CLOCK_BOOTTIME) }
+        let (real, here) = (read(ClockId::CLOCK_REALTIME), Here::get());
+        // The kernel side's clocks are the host's.
+        let monotonic = read(ClockId::CLOCK_MONOTONIC) - here.monotonic_offset_ns;
+        let boot = read(ClockId::CLOCK_BOOTTIME) - here.boottime_offset_ns;
+        Self { monotonic: real - monotonic, boot: real - boot }
+    }
+
+    /// The kernel side's `CLOCK_MONOTONIC`, now.
+    #[must_use]
+    pub fn kernel_monotonic() -> u64 {
+        u64::try_from(read(ClockId::CLOCK_MONOTONIC) - Here::get().monotonic_offset_ns).unwrap_or(0)
     }
 
     /// A moment of `CLOCK_MONOTONIC`.

@@ -4,6 +4,7 @@ use std::fs;
 
 use super::Clock;
 use crate::event::Process;
+use crate::here::Here;
 use crate::record::Task;
 
 /// Bytes up to the first NUL.
@@ -21,8 +22,10 @@ pub(crate) fn join(arguments: &[u8]) -> Option<String> {
 
 pub(super) fn process(task: &Task<'_>, executable: Option<String>, clock: &Clock) -> Process {
     // Memory that was not present could not be read in the kernel; the process may still be there to ask.
-    let command_line =
-        join(task.command_line).or_else(|| join(&fs::read(format!("/proc/{}/cmdline", task.tgid)).ok()?));
+    let command_line = join(task.command_line).or_else(|| {
+        let here = Here::get().id_of(task.tgid, task.pid_ns, task.ns_tgid)?;
+        join(&fs::read(format!("/proc/{here}/cmdline")).ok()?)
+    });
     Process {
         host_pid: task.tgid,
         host_tid: task.tid,

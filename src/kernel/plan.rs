@@ -64,6 +64,9 @@ pub struct Plan {
     pub missing: Vec<(Probe, String)>,
     /// Why this plan.
     pub why: String,
+    /// Kprobes can take the place of fentry.
+    #[serde(default)]
+    pub kprobes: bool,
 }
 
 /// What the kernel side is to watch.
@@ -81,6 +84,8 @@ pub struct Wanted {
     pub created: bool,
     /// What happens to files outside of io_uring.
     pub files: Files,
+    /// Of all this, what one process and those that it starts do.
+    pub tree: bool,
 }
 
 /// What is watched of files outside of io_uring.
@@ -99,7 +104,15 @@ pub struct Files {
 
 impl Default for Wanted {
     fn default() -> Self {
-        Self { writes: true, opcodes: [0; 4], wide: false, life: false, created: false, files: Files::default() }
+        Self {
+            writes: true,
+            opcodes: [0; 4],
+            wide: false,
+            life: false,
+            created: false,
+            files: Files::default(),
+            tree: false,
+        }
     }
 }
 
@@ -185,6 +198,16 @@ pub enum Refusal {
         /// What it lacks.
         why: String,
     },
+    /// The kernel can be watched, but not for these events.
+    #[error("this kernel ({release}) cannot tell of these events by the plan {kind}: {why}")]
+    Events {
+        /// `uname -r`.
+        release: String,
+        /// The plan that told of the most.
+        kind: PlanKind,
+        /// What it cannot tell, and why.
+        why: Unable,
+    },
     /// No plan fits.
     #[error("no probe plan fits this kernel ({release}): {why}")]
     Unsupported {
@@ -195,42 +218,22 @@ pub enum Refusal {
     },
 }
 
-/// Chooses the probes.
-///
-/// # Errors
-/// Tells why nothing can be loaded, and what to do about it.
-pub fn plan(facts: &Facts, forced: Option<PlanKind>) -> Result<Plan, Refusal> {
-    if let Some(missing) = facts.capabilities.and_then(super::facts::Capabilities::missing) {
-        return Err(Refusal::NotPermitted(missing));
-    }
-    if facts.lockdown.as_deref() == Some("confidentiality") {
-        return Err(Refusal::Lockdown);
-    }
-    let refused = match (facts.globals, facts.loops) {
-        (Some(false), Some(false)) => Some("global data (5.2) and no loops (5.3)"),
-        (Some(false), _) => Some("global data (5.2)"),
-        (_, Some(false)) => Some("loops (5.3)"),
-        _ => None,
-    };
-    if let Some(what) = refused {
-        return Err(Refusal::Verifier { release: facts.release.clone(), what });
-    }
-    let Some(btf) = &facts.btf else { return Err(Refusal::NoBtf(facts.release.clone())) };
-    if !btf.io_uring {
-        return Err(Refusal::NoIoUring(facts.release.clone()));
-    }
-    let release = facts.release.clone();
-    if let Some(kind) = forced {
-        return Look { facts, btf }.plan(kind).map_err(|why| Refusal::Plan { release, kind, why });
-    }
-    let mut refused = vec![];
-    for kind in PlanKind::PREFERENCE {
-        match (Look { facts, btf }).plan(kind) {
-            Ok(plan) => return Ok(plan),
-            Err(why) => refused.push(format!("{kind}: {why}")),
-        }
-    }
-    Err(Refusal::Unsupported { release, why: refused.join("; ") })
+/// What a plan cannot tell, and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unable {
+    /// Completions do not name their requests.
+    #[error(
+        "before 5.18 io_uring_complete does not name the request, so that only io_write and io_uring_create are told"
+    )]
+    Requests,
+    /// No function can be watched.
+    #[error(
+        "vfs_write, vfs_writev, security_file_open and file_modification are not told: the kernel takes no programs for functions, neither by fentry nor by kprobe"
+    )]
+    Files,
+    /// The functions are not there.
+    #[error("the kernel has nothing that tells of them{0}")]
+    Absent(String),
 }
 
 /// The facts, for questions.
@@ -371,6 +374,7 @@ impl Look<'_> {
             object: if typed { Object::Typed } else { Object::Raw },
             probes: found.probes,
             missing: found.missing,
+            kprobes: self.kprobes().is_ok(),
             flags: KernelFlags { complete_first: old, ..self.flags() },
             why: format!("{} and io_uring_complete carry the request; {reads}", submit.name()),
         })
@@ -402,6 +406,7 @@ impl Look<'_> {
             object: Object::Early,
             probes: found.probes,
             missing: found.missing,
+            kprobes: self.kprobes().is_ok(),
             flags: KernelFlags { submit_unseen: !named, complete_first: true, ..self.flags() },
             why: format!("{submission}, and functions before io_uring_complete tell which one it means"),
         })
@@ -428,6 +433,7 @@ impl Look<'_> {
             object: Object::Early,
             probes: found.probes,
             missing: found.missing,
+            kprobes: self.kprobes().is_ok(),
             flags: self.flags(),
             why: "no io_uring tracepoints: __io_submit_sqe and io_complete_rw name the request".to_owned(),
         })
@@ -445,13 +451,14 @@ impl Found {
     fn add(&mut self, probe: Probe, twin: Twin, there: bool) {
         if there {
             self.probes.push(Choice { probe, twin });
+            // After the return, so that no entry is left without its return.
+            let entry = probe.entry().filter(|_| twin == Twin::Kprobe);
+            self.probes.extend(entry.map(|probe| Choice { probe, twin }));
         } else if let Some(lost) = probe.without() {
             self.missing.push((probe, lost.to_owned()));
         }
     }
-}
 
-impl Found {
     /// Behind each program that may be skipped because a task was preempted inside it.
     fn second_programs(&mut self) {
         let hot = [
@@ -470,148 +477,6 @@ impl Found {
     }
 }
 
-impl Plan {
-    /// The same plan without typed reads.
-    #[must_use]
-    pub fn raw(&self, why: &str) -> Self {
-        let mut plan = self.clone();
-        if plan.object == Object::Typed {
-            plan.object = Object::Raw;
-        }
-        plan.probes.retain(|c| c.twin != Twin::Again);
-        for choice in plan.probes.iter_mut().filter(|c| c.twin == Twin::Typed) {
-            choice.twin = Twin::Raw;
-        }
-        plan.why = format!("{}; reads by helper: {why}", plan.why);
-        plan
-    }
-
-    /// What to do where the kernel refuses the program of `choice`. `None`: nothing is left.
-    #[must_use]
-    pub fn without(&self, choice: Choice) -> Option<Self> {
-        let place = choice.probe.place();
-        let by = choice.twin.name();
-        if matches!(choice.twin, Twin::Again | Twin::Raw55) {
-            let mut plan = self.clone();
-            plan.probes.retain(|c| *c != choice);
-            return Some(plan);
-        }
-        if choice.twin == Twin::Typed {
-            return Some(self.raw(&format!("the kernel refused the typed program of {place}")));
-        }
-        let mut plan = self.clone();
-        plan.why = format!("{}; the kernel refused {place} by {by}", self.why);
-        if self.object == Object::Early && choice.twin == Twin::Fentry {
-            // One trampoline that is refused says that others will be.
-            plan.kind = PlanKind::Kprobe;
-            for choice in plan.probes.iter_mut().filter(|c| c.twin == Twin::Fentry) {
-                choice.twin = Twin::Kprobe;
-            }
-            return Some(plan);
-        }
-        choice.probe.without()?;
-        // There the end of a write is told nowhere else.
-        if self.kind == PlanKind::KprobeLegacy && choice.probe == Probe::IoCompleteRw {
-            return None;
-        }
-        plan.probes.retain(|c| *c != choice);
-        if matches!(choice.probe, Probe::IoWrite | Probe::IoWriteReturn) && self.object != Object::Early {
-            plan.kind = PlanKind::Tracepoint;
-            plan.probes.retain(|c| !c.probe.is_function());
-        } else if self.object == Object::Early && self.flags.submit_unseen && choice.probe == Probe::IoWrite {
-            return None;
-        }
-        Some(plan)
-    }
-
-    /// Leaves out the probes that nothing of what is wanted needs.
-    ///
-    /// # Errors
-    /// The plan cannot tell of it.
-    pub fn limit_to(&mut self, wanted: &Wanted) -> Result<(), String> {
-        if self.object == Object::Early && (wanted.others() || wanted.wide) {
-            return Err("before 5.18 io_uring_complete does not name the request, so that only io_write and io_uring_create are told".to_owned());
-        }
-        let needed = |probe: Probe| match probe {
-            Probe::IoUringCreate | Probe::IoUringSetup => wanted.created || wanted.requests(),
-            Probe::IoWrite | Probe::IoWriteReturn | Probe::KiocbDone => wanted.writes,
-            Probe::IoUringPollArm => wanted.life,
-            Probe::SchedProcessFork | Probe::SchedProcessExit => true,
-            _ => wanted.requests(),
-        };
-        self.probes.retain(|choice| needed(choice.probe));
-        self.missing.retain(|(probe, _)| needed(*probe));
-        Ok(())
-    }
-
-    /// Adds the probes that watch files outside of io_uring.
-    ///
-    /// # Errors
-    /// The kernel takes no programs for functions.
-    pub fn watch_files(&mut self, facts: &Facts, files: Files) -> Result<(), String> {
-        let pairs = [
-            (files.write, Probe::VfsWrite, Probe::VfsWriteReturn),
-            (files.writev, Probe::VfsWritev, Probe::VfsWritevReturn),
-            (files.open, Probe::SecurityFileOpen, Probe::SecurityFileOpenReturn),
-        ];
-        if files == Files::default() {
-            return Ok(());
-        }
-        let twin = match self.kind {
-            PlanKind::Fentry => Twin::Fentry,
-            PlanKind::Tracepoint if facts.kprobes == Some(false) => {
-                return Err("the kernel takes no programs for functions: neither by fentry nor by kprobe".to_owned());
-            }
-            PlanKind::Tracepoint | PlanKind::Kprobe | PlanKind::KprobeLegacy => Twin::Kprobe,
-        };
-        let mut found = Found::default();
-        for (_, entry, end) in pairs.into_iter().filter(|(wanted, ..)| *wanted) {
-            found.add(end, twin, facts.has_function(end.name()));
-            if twin == Twin::Kprobe {
-                found.add(entry, twin, facts.has_function(entry.name()));
-            }
-        }
-        if files.modified {
-            found.add(Probe::SecurityFileFree, twin, facts.has_function(Probe::SecurityFileFree.name()));
-            let changes = [Probe::FileModified, Probe::KiocbModified, Probe::FileUpdateTime];
-            let there = changes.map(|probe| facts.has_function(probe.name()));
-            if there == [false; 3] {
-                found.add(Probe::FileUpdateTime, twin, false);
-            }
-            for (probe, there) in changes.into_iter().zip(there).filter(|(_, there)| *there) {
-                found.add(probe, twin, there);
-            }
-        }
-        self.probes.extend(found.probes);
-        self.missing.extend(found.missing);
-        Ok(())
-    }
-
-    /// Adds the probes that follow a process tree.
-    pub fn follow_tree(&mut self) {
-        for probe in [Probe::SchedProcessExit, Probe::SchedProcessFork] {
-            self.probes.insert(0, Choice { probe, twin: Twin::Raw });
-        }
-    }
-
-    /// Whether any program reads through typed pointers.
-    #[must_use]
-    pub fn is_typed(&self) -> bool {
-        self.probes.iter().any(|c| c.twin == Twin::Typed)
-    }
-
-    /// Whether the kernel may preempt the programs, and skip them for other tasks meanwhile.
-    #[must_use]
-    pub fn can_be_skipped(&self) -> bool {
-        self.flags.preemptible && !self.is_typed()
-    }
-
-    /// Whether the completion itself shows that its CQE found no room.
-    #[must_use]
-    pub fn tells_overflow_itself(&self) -> bool {
-        self.flags.complete_first || self.kind == PlanKind::KprobeLegacy
-    }
-}
-
+mod compose;
 #[cfg(test)]
 mod tests;

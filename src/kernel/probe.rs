@@ -162,6 +162,18 @@ impl Probe {
         }
     }
 
+    /// Of a return that needs it by kprobe: where the function is called, which alone has its arguments.
+    #[must_use]
+    pub fn entry(self) -> Option<Self> {
+        match self {
+            Self::IoWriteReturn => Some(Self::IoWrite),
+            Self::VfsWriteReturn => Some(Self::VfsWrite),
+            Self::VfsWritevReturn => Some(Self::VfsWritev),
+            Self::SecurityFileOpenReturn => Some(Self::SecurityFileOpen),
+            _ => None,
+        }
+    }
+
     /// Whether it watches a function, and not a tracepoint.
     #[must_use]
     pub fn is_function(self) -> bool {

@@ -5,6 +5,7 @@
 
 use super::Encode;
 use crate::event::{Completion, Data, Event, Executor, IoWrite, Outcome, Submitter, Timestamp};
+use crate::json;
 
 /// The native format.
 #[derive(Debug, Default)]
@@ -19,10 +20,9 @@ impl Encode for Json {
         match &event.data {
             Data::IoWrite(write) if write.life.is_none() => self.write(event, write, out),
             _ => {
-                let start = out.len();
-                // Writing to memory cannot fail; should a value ever refuse, no half line may stay.
-                if serde_json::to_writer(&mut *out, event).is_err() {
-                    out.truncate(start);
+                // No value of an event can refuse.
+                if let Ok(json) = json::to_string(event) {
+                    out.extend_from_slice(json.as_bytes());
                 }
             }
         }
@@ -198,7 +198,7 @@ mod tests {
             pid: 3,
             tid: 4,
             ppid: 5,
-            name: "quo\"te".to_owned(),
+            name: "quo\"te\u{9b}".to_owned(),
             executable: None,
             command_line: Some("a\nb".to_owned()),
             uid: 6,
@@ -211,7 +211,7 @@ mod tests {
 
     prop_compose! {
         fn writes()(
-            path in option::of(any::<Vec<u8>>()),
+            path in option::of(prop_oneof![any::<Vec<u8>>(), "[\u{7f}-\u{9f}\u{2028}-\u{202e}/x]*".prop_map(String::into_bytes)]),
             (truncated, deleted, fixed_file) in any::<(bool, bool, bool)>(),
             (pos, buf, len, tid) in any::<(Option<i64>, u64, u32, u32)>(),
             (iov_count, device, inode, result) in any::<(Option<u32>, Option<u32>, Option<u64>, Option<i32>)>(),
@@ -250,7 +250,7 @@ mod tests {
                 let event = Event { timestamp: Timestamp(ns), data: Data::IoWrite(write), process };
                 let mut out = vec![];
                 json.encode(&event, &mut out);
-                let wanted = serde_json::to_string(&event).unwrap() + "\n";
+                let wanted = json::to_string(&event).unwrap() + "\n";
                 prop_assert_eq!(String::from_utf8(out).unwrap(), wanted);
             }
         }

@@ -26,6 +26,10 @@ impl<W: Write> Lines<W> {
         Self { writer, buffer: Vec::with_capacity(ENOUGH + 4096), ends: vec![], torn: false, position: 0 }
     }
 
+    pub(super) fn writer(&self) -> &W {
+        &self.writer
+    }
+
     /// Where the text of the next event goes.
     pub(super) fn buffer(&mut self) -> &mut Vec<u8> {
         if std::mem::take(&mut self.torn) {
@@ -77,7 +81,7 @@ impl<W: Write> Lines<W> {
         self.buffer.clear();
         self.ends.clear();
         match error.kind() {
-            io::ErrorKind::BrokenPipe => Err(Trouble::Closed),
+            io::ErrorKind::BrokenPipe => Err(Trouble::Closed { events: lost }),
             _ => Err(Trouble::Failed { events: lost, error }),
         }
     }
@@ -142,6 +146,7 @@ mod tests {
         }
         let mut lines = Lines::new(Gone);
         lines.buffer().push(b'\n');
-        assert!(matches!(lines.flush(), Err(Trouble::Closed)));
+        assert!(!lines.added(true));
+        assert!(matches!(lines.flush(), Err(Trouble::Closed { events: 1 })));
     }
 }

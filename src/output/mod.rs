@@ -7,9 +7,9 @@ mod table;
 pub(crate) mod text;
 
 use std::fs::File;
-use std::io::{self, IsTerminal as _, Write};
-use std::os::fd::AsFd as _;
-use std::path::{Path, PathBuf};
+use std::io::{self, IsTerminal as _};
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::path::PathBuf;
 
 use crate::enrich::Clock;
 use crate::event::{Data, Event, EventsLost, LossCause};
@@ -57,7 +57,10 @@ impl std::str::FromStr for Target {
 #[derive(Debug)]
 pub enum Trouble {
     /// The reader is gone: a clean end.
-    Closed,
+    Closed {
+        /// How many events it did not get.
+        events: u64,
+    },
     /// Events could not be written.
     Failed {
         /// How many.
@@ -76,12 +79,17 @@ trait Encode: Send {
 /// An output.
 pub struct Sink {
     encode: Box<dyn Encode>,
-    lines: Lines<Box<dyn Write + Send>>,
+    lines: Lines<File>,
     name: String,
+    place: Place,
+    /// It was opened by a path.
+    own: bool,
     /// Events that this output missed and was not told of.
     owed: u64,
     /// Of these, how many a line that waits to be written tells of.
     telling: Option<u64>,
+    /// The reader is gone.
+    closed: bool,
 }
 
 impl std::fmt::Debug for Sink {
@@ -96,17 +104,49 @@ impl Sink {
     /// # Errors
     /// The file cannot be made.
     pub fn open(target: &Target) -> io::Result<Self> {
-        let (writer, terminal): (Box<dyn Write + Send>, bool) = match &target.path {
-            Some(path) => (Box::new(create(path)?), false),
+        let terminal = target.path.is_none() && io::stdout().is_terminal();
+        let file = match &target.path {
+            Some(path) => File::options().write(true).create(true).truncate(false).open(path)?,
             // Not through the buffer of io::stdout(), which holds back what is no whole line.
-            None => (Box::new(File::from(io::stdout().as_fd().try_clone_to_owned()?)), io::stdout().is_terminal()),
+            None => File::from(io::stdout().as_fd().try_clone_to_owned()?),
         };
-        let name = target.path.as_ref().map_or_else(|| "standard output".to_owned(), |p| visible(&p.to_string_lossy()));
+        let place = Place::of(&file)?;
+        let name = named(target);
         let encode: Box<dyn Encode> = match target.format {
             Format::Json => Box::new(Json::default()),
             Format::Table => Box::new(Table::new(Style::detect(terminal))),
         };
-        Ok(Self { encode, lines: Lines::new(writer), name, owed: 0, telling: None })
+        let own = target.path.is_some();
+        Ok(Self { encode, lines: Lines::new(file), name, owed: 0, telling: None, closed: false, place, own })
+    }
+
+    /// Opens all outputs, each a file of its own, and then empties those that were given by path.
+    ///
+    /// # Errors
+    /// A file cannot be made, or two outputs would overwrite each other.
+    pub fn open_all(targets: &[Target]) -> Result<Vec<Self>, Unfit> {
+        let open = |target: &Target| Self::open(target).map_err(|e| Unfit::Open(named(target), e));
+        let sinks: Vec<Self> = targets.iter().map(open).collect::<Result<_, _>>()?;
+        for (i, sink) in sinks.iter().enumerate() {
+            if let Some(other) = sinks[..i].iter().find(|other| other.place.would_mix(&sink.place)) {
+                return Err(Unfit::Same(other.name.clone(), sink.name.clone()));
+            }
+            // Of two descriptors each writes where it stands itself.
+            let messages = Place::of_descriptor(io::stderr().as_fd()).ok();
+            if sink.own && sink.place.regular && messages.is_some_and(|place| place.would_mix(&sink.place)) {
+                return Err(Unfit::Same(sink.name.clone(), "standard error".to_owned()));
+            }
+        }
+        for sink in sinks.iter().filter(|sink| sink.own && sink.place.regular) {
+            sink.lines.writer().set_len(0).map_err(|e| Unfit::Open(sink.name.clone(), e))?;
+        }
+        Ok(sinks)
+    }
+
+    /// Whether it goes where standard output goes.
+    #[must_use]
+    pub fn is_on_standard_output(&self) -> bool {
+        !self.own || Place::of_descriptor(io::stdout().as_fd()).is_ok_and(|place| place.would_mix(&self.place))
     }
 
     /// Where it goes, fit for a message.
@@ -120,6 +160,9 @@ impl Sink {
     /// # Errors
     /// The output is closed or cannot be written.
     pub fn put(&mut self, event: &Event) -> Result<(), Trouble> {
+        if self.closed {
+            return Err(Trouble::Closed { events: u64::from(!matches!(event.data, Data::EventsLost(_))) });
+        }
         self.tell();
         self.encode.encode(event, self.lines.buffer());
         if self.lines.added(!matches!(event.data, Data::EventsLost(_))) {
@@ -135,6 +178,9 @@ impl Sink {
     /// # Errors
     /// The output is closed or cannot be written.
     pub fn flush(&mut self) -> Result<(), Trouble> {
+        if self.closed {
+            return Ok(());
+        }
         let outcome = self.lines.flush();
         self.settle(outcome)
     }
@@ -146,7 +192,7 @@ impl Sink {
                 self.owed += events;
                 self.telling = None;
             }
-            Err(Trouble::Closed) => {}
+            Err(Trouble::Closed { .. }) => self.closed = true,
         }
         outcome
     }
@@ -163,7 +209,7 @@ impl Sink {
 
     /// An output that works again begins with what it missed.
     fn tell(&mut self) {
-        if self.owed > 0 && self.telling.is_none() {
+        if self.owed > 0 && self.telling.is_none() && !self.closed {
             self.telling = Some(self.owed);
             let lost = EventsLost { count: self.owed, cause: LossCause::Output };
             let event = Event { timestamp: Clock::wall(), data: Data::EventsLost(lost), process: None };
@@ -173,8 +219,54 @@ impl Sink {
     }
 }
 
-fn create(path: &Path) -> io::Result<File> {
-    File::options().write(true).create(true).truncate(true).open(path)
+fn named(target: &Target) -> String {
+    target.path.as_ref().map_or_else(|| "standard output".to_owned(), |p| visible(&p.to_string_lossy()))
+}
+
+/// Why outputs cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum Unfit {
+    /// A file cannot be made.
+    #[error("cannot write to {0}: {1}: choose another path for --output")]
+    Open(String, io::Error),
+    /// By the same name, a link, or another name of the device.
+    #[error("{0} and {1} are the same file: give each output a file of its own")]
+    Same(String, String),
+}
+
+/// Which file it is, whatever it is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    device: u64,
+    inode: u64,
+    regular: bool,
+    /// /dev/null takes any number of outputs.
+    null: bool,
+}
+
+impl Place {
+    fn of(file: &File) -> io::Result<Self> {
+        use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+        const NULL: u64 = libc::makedev(1, 3);
+        let data = file.metadata()?;
+        let null = data.file_type().is_char_device() && data.rdev() == NULL;
+        Ok(Self { device: data.dev(), inode: data.ino(), regular: data.is_file(), null })
+    }
+
+    fn of_descriptor(descriptor: BorrowedFd<'_>) -> io::Result<Self> {
+        Self::of(&File::from(descriptor.try_clone_to_owned()?))
+    }
+
+    fn would_mix(&self, other: &Self) -> bool {
+        !self.null && self == other
+    }
+}
+
+/// Whether what is written to standard error comes out where standard output does.
+#[must_use]
+pub fn are_standard_streams_one() -> bool {
+    let place = |descriptor| Place::of_descriptor(descriptor).ok();
+    place(io::stdout().as_fd()).zip(place(io::stderr().as_fd())).is_some_and(|(out, err)| out.would_mix(&err))
 }
 
 #[cfg(test)]

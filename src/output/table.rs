@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::io::IsTerminal as _;
 
 use super::Encode;
-use super::text::{bytes, fit, nanoseconds, visible, width};
+use super::text::{bytes, fit, nanoseconds, quoted, visible, width};
 use crate::event::ops::{Named, OldNew, Request, Stage, Step};
 use crate::event::{Completion, Data, Event, Executor, Outcome, PathUnknown, Submitter, Text};
 use crate::opcode::Names;
@@ -190,7 +190,7 @@ fn flags(names: &Names) -> String {
 
 /// What stands under PATH: paths, and what an operation says beside.
 fn what(data: &Data) -> String {
-    let shown = |text: Option<&Text>| text.map_or_else(|| "-".to_owned(), |t| visible(&t.text));
+    let shown = |text: Option<&Text>| text.map_or_else(|| "-".to_owned(), |t| quoted(&t.text));
     let [first, second] = data.paths();
     let path = match data.path_unknown() {
         Some(unknown) if unknown != PathUnknown::NoFile => unknown.shown().to_owned(),

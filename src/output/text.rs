@@ -4,22 +4,17 @@ use std::fmt::Write as _;
 
 use unicode_width::UnicodeWidthChar as _;
 
-/// Characters that change how a terminal or an editor shows others.
-fn is_hidden(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
-}
+use crate::json::is_hidden;
 
 /// Nearly all text is: each byte is a character of one column.
 fn is_plain(text: &str) -> bool {
     text.bytes().all(|b| (b' '..0x7f).contains(&b))
 }
 
-/// The text with each character that a terminal would obey written out.
+/// The text with each character that a terminal would obey written out, and a backslash as two: no two texts look the same.
 #[must_use]
 pub fn visible(text: &str) -> String {
-    if is_plain(text) {
+    if is_plain(text) && !text.contains('\\') {
         return text.to_owned();
     }
     let mut out = String::with_capacity(text.len());
@@ -28,6 +23,7 @@ pub fn visible(text: &str) -> String {
             '\n' => out.push_str("\\n"),
             '\t' => out.push_str("\\t"),
             '\r' => out.push_str("\\r"),
+            '\\' => out.push_str("\\\\"),
             c if is_hidden(c) => {
                 let _ = write!(out, "{}", c.escape_unicode());
             }
@@ -35,6 +31,12 @@ pub fn visible(text: &str) -> String {
         }
     }
     out
+}
+
+/// A name among words: in quotes where it has blanks or quotes of its own, so that no part of it passes for a word.
+pub(crate) fn quoted(name: &str) -> String {
+    let visible = visible(name);
+    if visible.contains([' ', '"']) { format!("\"{}\"", visible.replace('"', "\\\"")) } else { visible }
 }
 
 /// Columns that `text` takes.
@@ -114,6 +116,15 @@ mod tests {
     fn nothing_that_a_terminal_obeys_remains() {
         assert_eq!(visible("a\nb\x1b[31m\u{202e}c\x7f"), "a\\nb\\u{1b}[31m\\u{202e}c\\u{7f}");
         assert_eq!(visible("über/日本"), "über/日本");
+        assert_ne!(visible("tab\tx"), visible("tab\\tx"));
+    }
+
+    #[test]
+    fn a_name_is_told_from_the_words_beside_it() {
+        assert_eq!(quoted("/x"), "/x");
+        assert_eq!(quoted("/x (deleted)"), "\"/x (deleted)\"");
+        assert_eq!(quoted("/x\" (deleted)"), "\"/x\\\" (deleted)\"");
+        assert_eq!(fit(&quoted("/a/long/x (deleted)"), 14), "…x (deleted)\"");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::Worker;
+use crate::here::{Here, TICKS};
 
 /// A directory like /proc, and what does not change while ringwatch looks.
 #[derive(Debug)]
@@ -13,9 +14,6 @@ pub(super) struct Proc {
     /// Where cgroups of version 2 are mounted.
     cgroups: Option<PathBuf>,
 }
-
-/// Time in /proc/PID/stat has this many units a second, on every processor.
-const TICKS: u64 = 100;
 
 /// Names of poll threads; the second before 5.12.
 const POLLER: &str = "iou-sqp-";
@@ -37,7 +35,7 @@ impl Stat {
 
     /// Whether this is what started then.
     pub(super) fn started_at(self, ns: u64) -> bool {
-        self.start == ns / (1_000_000_000 / TICKS)
+        self.start == Here::get().ticks(ns)
     }
 }
 

@@ -21,6 +21,8 @@ use self::render::Layout;
 use self::report::{Covered, Names, Report, Span};
 use crate::enrich::{Clock, Enricher};
 use crate::event::{EventsLost, LossCause, Timestamp};
+use crate::here::Here;
+use crate::json;
 use crate::kernel::driver::{Options, Session};
 use crate::kernel::plan::Plan;
 use crate::loss::Losses;
@@ -53,6 +55,8 @@ pub struct Outcome {
     pub writes: u64,
     /// What was lost.
     pub losses: Losses,
+    /// Of the writes that were told, those in reports whose reader had left.
+    pub unread: u64,
 }
 
 /// Counts until the end that `config` names, a signal, or the end of the command.
@@ -76,9 +80,10 @@ pub fn run(config: Config) -> Result<Outcome, Error> {
         full: false,
         closed: false,
         writes: 0,
+        unread: 0,
     };
     let followed = tracer::follow(&config.plan, &config.options, &config.limits, &mut counter)?;
-    Ok(Outcome { followed, writes: counter.writes, losses: counter.losses })
+    Ok(Outcome { followed, writes: counter.writes, losses: counter.losses, unread: counter.unread })
 }
 
 /// Times of the first and the last look at the sums.
@@ -118,6 +123,7 @@ struct Counter {
     full: bool,
     closed: bool,
     writes: u64,
+    unread: u64,
 }
 
 impl Consumer for Counter {
@@ -128,7 +134,8 @@ impl Consumer for Counter {
                 if let Record::Task(task) = &record
                     && task.flags & flag::SQPOLL != 0
                 {
-                    self.pollers.watch(task.tgid);
+                    let here = Here::get().id_of(task.tgid, task.pid_ns, task.ns_tgid);
+                    here.into_iter().for_each(|pid| self.pollers.watch(pid));
                 }
                 self.enricher.take(&record, &mut |_| {});
             }
@@ -143,7 +150,7 @@ impl Consumer for Counter {
     fn pass(&mut self, _: bool) -> Result<(), Error> {
         if self.clock.is_none() {
             let now = Instant::now();
-            self.clock = Some(Times { started: now, last: now, next: self.interval.map(|i| now + i) });
+            self.clock = Some(Times { started: now, last: now, next: self.interval.and_then(|i| now.checked_add(i)) });
         }
         self.taken.take().map_or(Ok(()), |taken| self.tell_interval(&taken))
     }
@@ -222,7 +229,11 @@ impl Counter {
         let Some(clock) = &mut self.clock else { return Ok(()) };
         let seconds = (taken.at - clock.last).as_secs_f64();
         clock.last = taken.at;
-        clock.next = self.interval.map(|i| clock.next.map_or(taken.at, |n| n.max(taken.at - i)) + i);
+        // Those that were missed are not made up for.
+        clock.next = self
+            .interval
+            .zip(clock.next)
+            .and_then(|(i, next)| next.max(taken.at.checked_sub(i).unwrap_or(next)).checked_add(i));
         let losses = self.losses.since(&self.lost_before);
         self.lost_before = self.losses.clone();
         let covered = Covered {
@@ -241,11 +252,14 @@ impl Counter {
     fn put(&mut self, report: &Report) -> Result<(), Error> {
         let text = match self.layout {
             Some(layout) => render::text(report, layout),
-            None => serde_json::to_string(report).map_err(|e| Error::Output(e.into()))? + "\n",
+            None => json::to_string(report).map_err(|e| Error::Output(e.into()))? + "\n",
         };
         let mut out = io::stdout().lock();
         match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => self.closed = true,
+            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => {
+                self.closed = true;
+                self.unread = report.totals.writes;
+            }
             Err(e) => return Err(Error::Output(e)),
             Ok(()) => {}
         }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::buckets::Range;
 use super::report::{Distribution, Report, Row, Span};
 use crate::event::{Executor, PathUnknown};
-use crate::output::text::{bytes, fit, grouped, nanoseconds, visible, width};
+use crate::output::text::{bytes, fit, grouped, nanoseconds, quoted, visible, width};
 
 /// Columns where the output is no terminal.
 const WIDTH: usize = 100;
@@ -43,7 +43,7 @@ pub fn text(report: &Report, layout: Layout) -> String {
     }
     let files = report.files.iter().map(|f| {
         let unknown = || f.path_unknown.map_or("(no file)", PathUnknown::shown).to_owned();
-        let path = f.path.as_deref().map_or_else(unknown, visible);
+        let path = f.path.as_deref().map_or_else(unknown, quoted);
         (&f.row, if f.direct { path + " (O_DIRECT)" } else { path })
     });
     rows(&mut out, "files", &files.collect::<Vec<_>>(), &report.files_other, layout);

@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Context as _, Result, bail, ensure};
 use ringwatch::kernel::driver::{self, Error, Options, Storage};
 use ringwatch::kernel::facts::{Facts, Sources};
-use ringwatch::kernel::plan::{PlanKind, plan};
+use ringwatch::kernel::plan::{Plan, PlanKind, Wanted};
 use serde_json::Value;
 
 use crate::support::{Test, directory};
@@ -25,13 +25,13 @@ const FACTS: &str = include_str!("../kernels/types/5.4.json");
 fn start(types: &[u8]) -> Result<Error> {
     let recorded: Value = serde_json::from_str(FACTS)?;
     let facts: Facts = serde_json::from_value(recorded["facts"].clone())?;
-    let mut plan = plan(&facts, None)?;
+    let wanted = Wanted { tree: true, ..Wanted::default() };
+    let plan = Plan::new(&facts, &wanted, None)?;
     ensure!(plan.kind == PlanKind::KprobeLegacy && plan.flags.perf_buffer, "{plan:?}");
-    plan.follow_tree();
     let directory = directory()?;
     let btf = directory.path().join("types.o");
     fs::write(&btf, types)?;
-    let options = Options { buffer_size: 65536, btf: Some(btf), ..Options::default() };
+    let options = Options { buffer_size: 65536, btf: Some(btf), wanted, ..Options::default() };
     match driver::start(&mut Storage::default(), &plan, &options) {
         Err(error) => Ok(error),
         Ok(session) => bail!("attached to functions of 5.4 here: {session:?}"),

@@ -14,11 +14,13 @@ mod filters;
 mod hard;
 mod legacy;
 mod losses;
+mod namespaces;
 mod ops;
 mod output;
 mod plans;
 mod programs;
 mod rings;
+mod selections;
 mod stat;
 mod stepped;
 mod support;
@@ -45,6 +47,7 @@ fn main() {
     trials.extend(corpus::trials(&forms));
     trials.extend(plans::trials(forms.as_deref().unwrap_or_default()));
     trials.extend(files::trials(forms.as_deref().unwrap_or_default()));
+    trials.extend(selections::trials(forms.as_deref().unwrap_or_default()));
     trials.extend(ops::trials(forms.as_deref().unwrap_or_default()));
     for (name, test) in [
         stepped::TESTS,
@@ -58,6 +61,8 @@ fn main() {
         filters::TESTS,
         endings::TESTS,
         output::TESTS,
+        adversary::output::TESTS,
+        namespaces::TESTS,
         programs::TESTS,
         rings::TESTS,
         hard::TESTS,

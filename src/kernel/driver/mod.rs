@@ -13,8 +13,6 @@ use std::path::PathBuf;
 
 use libbpf_rs::{Link, MapCore as _, MapFlags, MapHandle, OpenObject, ProgramInput};
 
-use nix::time::{ClockId, clock_gettime};
-
 use self::creators::Creators;
 pub use self::log::Verified;
 use self::object::{Loaded, Open, cpus};
@@ -26,6 +24,8 @@ pub use self::sweep::Sweeper;
 use super::health::{Capability, ProbeHealth, capabilities};
 use super::plan::{Choice, Object, Plan, Wanted};
 use super::probe::{Probe, Twin};
+use crate::enrich::Clock;
+use crate::here::Asked;
 
 /// Values of one kind that the kernel side can hold; `RW_FILTER_MAX`.
 pub const FILTER_MAX: usize = 64;
@@ -38,14 +38,12 @@ const NEST: u32 = 4;
 pub struct Options {
     /// Bytes for writes on their way to user space: a power of two, at least a page. A quarter more is for strings.
     pub buffer_size: u32,
-    /// Only these processes (tgid); empty: all.
-    pub pids: Vec<u32>,
+    /// Only these processes; empty: all.
+    pub pids: Vec<Asked>,
     /// Only these users.
     pub uids: Vec<u32>,
     /// Only threads of these names.
     pub comms: Vec<String>,
-    /// Only the tree of the processes given to [`Session::follow`].
-    pub tree: bool,
     /// The kernel's type information, where it is not the kernel's own.
     pub btf: Option<PathBuf>,
     /// What is watched.
@@ -274,7 +272,7 @@ impl<'obj> Session<'obj> {
         &self.verified
     }
 
-    /// Adds a process to the followed tree.
+    /// Adds a process to the followed tree, by its id in ringwatch's pid namespace.
     ///
     /// # Errors
     /// The kernel refused the map update.
@@ -283,6 +281,25 @@ impl<'obj> Session<'obj> {
             .tree()
             .update(&tgid.to_ne_bytes(), &[1], MapFlags::ANY)
             .map_err(step("add a process to the followed tree"))
+    }
+
+    /// How many processes of the followed tree there are still.
+    ///
+    /// # Errors
+    /// The kernel refused the map update.
+    pub fn followed(&self) -> Result<usize, Error> {
+        use nix::errno::Errno;
+        let mut processes = 0;
+        for key in self.loaded.tree().keys() {
+            let pid = key.as_slice().try_into().map_or(0, i32::from_ne_bytes);
+            // Where the kernel skipped the program that tells of its end.
+            if nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None) == Err(Errno::ESRCH) {
+                self.loaded.tree().delete(&key).or_else(gone).map_err(step("take a process from the followed tree"))?;
+            } else {
+                processes += 1;
+            }
+        }
+        Ok(processes)
     }
 
     /// Reads the buffer: `receive` gets each record.
@@ -399,14 +416,18 @@ impl<'obj> Session<'obj> {
         self.loaded.sweeping().map_or(Ok(()), end).map_err(|e| step("report the requests in flight")(e.into()))?;
         let Some(held) = self.loaded.held() else { return Ok(vec![]) };
         let mut records = vec![];
-        let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |t| t.tv_sec() * 1_000_000_000 + t.tv_nsec());
-        let now = u64::try_from(now).unwrap_or(0);
+        let now = Clock::kernel_monotonic();
         for key in held.keys() {
             let record = held.lookup(&key, MapFlags::ANY).map_err(step("read the requests in flight"))?;
             records.extend(record.and_then(|bytes| crate::record::in_flight(&bytes, now)));
         }
         Ok(records)
     }
+}
+
+/// It was taken out meanwhile.
+fn gone(error: libbpf_rs::Error) -> libbpf_rs::Result<()> {
+    if error.kind() == libbpf_rs::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
 
 /// What may help where the kernel permits no load.

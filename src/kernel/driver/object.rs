@@ -10,6 +10,7 @@ use super::super::plan::{Choice, Object, Plan, Probe, Twin};
 use super::super::skel;
 use super::sweep::Programs;
 use super::{FILTER_MAX, NEST, Options, queues};
+use crate::here::Here;
 
 /// The programs of an object: by probe and form, and those that user space runs.
 macro_rules! object {
@@ -82,8 +83,13 @@ macro_rules! object {
                 cfg.queue_len = queue_length(options)?;
                 cfg.aggregate = options.rows.is_some().into();
                 cfg.own = std::process::id();
-                cfg.tree = options.tree.into();
-                cfg.nr_pids = some(&options.pids, &mut cfg.pids);
+                cfg.pid_ns = pid_namespace();
+                cfg.boottime_offset = Here::get().boottime_offset_ns;
+                cfg.tree = options.wanted.tree.into();
+                for (asked, i) in options.pids.iter().zip(0..FILTER_MAX) {
+                    (cfg.pids[i], cfg.pid_starts[i]) = (asked.id, asked.start);
+                    cfg.nr_pids += 1;
+                }
                 cfg.nr_uids = some(&options.uids, &mut cfg.uids);
                 for (name, slot) in options.comms.iter().zip(&mut cfg.comms) {
                     *slot = words(name);
@@ -472,6 +478,13 @@ fn some(from: &[u32], to: &mut [u32; FILTER_MAX]) -> u32 {
     let n = from.len().min(FILTER_MAX);
     to[..n].copy_from_slice(&from[..n]);
     u32::try_from(n).unwrap_or(0)
+}
+
+/// Where ids are not those of the host. 0: they are.
+fn pid_namespace() -> u32 {
+    let here = Here::get();
+    let own = here.pid_namespace.filter(|_| !here.is_host_pid_namespace);
+    own.and_then(|inode| inode.try_into().ok()).unwrap_or(0)
 }
 
 /// A name as the kernel compares it.

@@ -1,7 +1,13 @@
 //! One fact at a time is taken from a host that can do everything.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
 use super::super::facts::Capabilities;
 use super::*;
+use crate::manual;
+use crate::selection::{Kind, Selection, Term};
 
 /// A host that can do everything; each test takes one thing away.
 fn capable() -> Facts {
@@ -46,7 +52,13 @@ fn capable() -> Facts {
 fn without(change: impl FnOnce(&mut Facts)) -> Result<Plan, Refusal> {
     let mut facts = capable();
     change(&mut facts);
-    plan(&facts, None)
+    requests(&facts, None)
+}
+
+/// A plan for all that can be told of requests.
+fn requests(facts: &Facts, forced: Option<PlanKind>) -> Result<Plan, Refusal> {
+    let all = Wanted { opcodes: [u64::MAX; 4], wide: true, life: true, created: true, ..Wanted::default() };
+    Plan::most(facts, all, forced).map(|(plan, ..)| plan)
 }
 
 fn btf(change: impl FnOnce(&mut BtfFacts)) -> Result<Plan, Refusal> {
@@ -190,12 +202,8 @@ fn without_tracepoints_functions_tell_all() {
     let plan = without(legacy).unwrap();
     assert_eq!((plan.kind, plan.object, plan.probes.len()), (PlanKind::KprobeLegacy, Object::Early, 5));
     assert!(plan.missing.is_empty() && plan.flags.perf_buffer);
-    let refusal = plan_of(&capable(), PlanKind::KprobeLegacy).unwrap_err().to_string();
+    let refusal = requests(&capable(), Some(PlanKind::KprobeLegacy)).unwrap_err().to_string();
     assert!(refusal.contains("leave --probes out"), "{refusal}");
-}
-
-fn plan_of(facts: &Facts, kind: PlanKind) -> Result<Plan, Refusal> {
-    plan(facts, Some(kind))
 }
 
 #[test]
@@ -256,8 +264,7 @@ fn what_could_not_be_looked_at_does_not_stop_the_plan() {
 #[test]
 fn only_what_the_selection_needs_is_loaded() {
     let probes = |wanted: Wanted| {
-        let mut plan = btf(|_| {}).unwrap();
-        plan.limit_to(&wanted).map(|()| plan.probes.iter().map(|c| c.probe).collect::<Vec<_>>())
+        Plan::new(&capable(), &wanted, None).map(|plan| plan.probes.iter().map(|c| c.probe).collect::<Vec<_>>())
     };
     let nothing = Wanted { writes: false, ..Wanted::default() };
     assert_eq!(probes(Wanted { created: true, ..nothing }), Ok(vec![Probe::IoUringCreate]));
@@ -266,4 +273,191 @@ fn only_what_the_selection_needs_is_loaded() {
     assert!(!others.contains(&Probe::IoWriteReturn) && !others.contains(&Probe::IoUringPollArm));
     let life = probes(Wanted { wide: true, life: true, ..Wanted::default() }).unwrap();
     assert!(life.contains(&Probe::IoUringPollArm) && life.contains(&Probe::IoWriteReturn));
+}
+
+/// What is recorded of each kernel, and of made-up ones that lack one way to watch functions or both.
+fn kernels() -> BTreeMap<String, Facts> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kernels");
+    let files = [&directory, &directory.join("types")].map(|directory| fs::read_dir(directory).unwrap());
+    let mut kernels = BTreeMap::new();
+    for path in files.into_iter().flatten().map(|entry| entry.unwrap().path()) {
+        if path.extension().is_none_or(|e| e != "json") || path.ends_with("verifier.json") {
+            continue;
+        }
+        let mut recorded: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        let mut facts: Facts = serde_json::from_value(recorded["facts"].take()).unwrap();
+        // Every kernel has these; some were recorded when no plan asked for them.
+        let files = ["vfs_write", "vfs_writev", "security_file_open", "security_file_free", "file_update_time"];
+        facts.symbols.get_or_insert_default().extend(files.map(ToOwned::to_owned));
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        for (without, fentry, kprobes) in [
+            ("", facts.fentry, facts.kprobes),
+            (" no fentry", Some(false), facts.kprobes),
+            (" no functions", Some(false), Some(false)),
+        ] {
+            kernels.insert(format!("{name}{without}"), Facts { fentry, kprobes, ..facts.clone() });
+        }
+    }
+    assert!(kernels.len() > 30, "{} kernels", kernels.len());
+    kernels
+}
+
+/// Every event alone, every pair of events, every pair of sets, and all.
+fn selections() -> Vec<Vec<&'static str>> {
+    let names = Kind::ALL.map(Kind::name);
+    let sets: BTreeSet<_> = names.iter().flat_map(|name| manual::page(name).unwrap().sets).copied().collect();
+    let mut selections = vec![vec!["*"]];
+    for terms in [names.to_vec(), sets.into_iter().collect()] {
+        for (i, &a) in terms.iter().enumerate() {
+            selections.push(vec![a]);
+            selections.extend(terms[..i].iter().map(|&b| vec![a, b]));
+        }
+    }
+    selections
+}
+
+fn selected(terms: &[&str]) -> Selection {
+    let terms: Vec<Term> = terms.iter().map(|t| t.parse().unwrap()).collect();
+    Selection::new(&terms).unwrap()
+}
+
+/// Whether the plan has one of these, as one that can work: a return by kprobe needs the entry.
+fn has(plan: &Plan, probes: &[Probe]) -> bool {
+    probes.iter().any(|&probe| match (twin_of(plan, probe), probe.entry()) {
+        (Some(Twin::Kprobe), Some(entry)) => twin_of(plan, entry) == Some(Twin::Kprobe),
+        (twin, _) => twin.is_some(),
+    })
+}
+
+/// Whether what the event needs is attached.
+fn tells(plan: &Plan, kind: Kind) -> bool {
+    let changes = [Probe::FileModified, Probe::KiocbModified, Probe::FileUpdateTime];
+    let submissions = [Probe::IoUringSubmitReq, Probe::IoUringSubmitSqe, Probe::IoWrite, Probe::IoSubmitSqe];
+    match kind {
+        Kind::VfsWrite => has(plan, &[Probe::VfsWriteReturn]),
+        Kind::VfsWritev => has(plan, &[Probe::VfsWritevReturn]),
+        Kind::SecurityFileOpen => has(plan, &[Probe::SecurityFileOpenReturn]),
+        Kind::FileModification => has(plan, &changes) && has(plan, &[Probe::SecurityFileFree]),
+        Kind::IoUringCreate => has(plan, &[Probe::IoUringCreate, Probe::IoUringSetup]),
+        _ => has(plan, &submissions) && has(plan, &[Probe::IoUringComplete, Probe::IoCompleteRw]),
+    }
+}
+
+/// Whether this kernel can tell of the event by this plan: what the refusals are held against.
+fn can_tell(facts: &Facts, plan: &Plan, kind: Kind) -> bool {
+    match kind {
+        Kind::VfsWrite | Kind::VfsWritev | Kind::SecurityFileOpen | Kind::FileModification => {
+            plan.kind == PlanKind::Fentry || facts.kprobes != Some(false)
+        }
+        Kind::IoWrite | Kind::IoUringCreate => true,
+        _ => plan.object != Object::Early,
+    }
+}
+
+fn set(plan: &Plan) -> BTreeSet<Probe> {
+    plan.probes.iter().map(|c| c.probe).collect()
+}
+
+#[test]
+fn every_selection_gets_the_probes_that_it_needs_on_every_kernel() {
+    let selections: Vec<_> = selections().into_iter().map(|terms| (selected(&terms), terms)).collect();
+    let mut refused = BTreeSet::new();
+    for (name, facts) in kernels() {
+        for forced in PlanKind::PREFERENCE.map(Some).into_iter().chain([None]) {
+            let Ok(base) = Plan::new(&facts, &Wanted::default(), forced) else { continue };
+            let mut alone = BTreeMap::new();
+            for (selection, terms) in &selections {
+                let kinds: Vec<_> = Kind::ALL.into_iter().filter(|&kind| selection.has(kind)).collect();
+                let case = format!("{name}, {forced:?}: {terms:?}");
+                let possible = kinds.iter().all(|&kind| can_tell(&facts, &base, kind));
+                let plan = match Plan::new(&facts, &selection.wanted(false), forced) {
+                    Ok(plan) => plan,
+                    Err(Refusal::Events { why, .. }) if !possible => {
+                        refused.insert(why.to_string());
+                        continue;
+                    }
+                    Err(other) => panic!("{case}: {other}"),
+                };
+                assert!(possible, "{case}: {plan:?}");
+                for &kind in &kinds {
+                    assert!(tells(&plan, kind), "{case}: {kind:?}: {plan:?}");
+                }
+                // Nothing but what each of the events needs for itself.
+                if let [kind] = kinds[..] {
+                    alone.insert(kind, set(&plan));
+                }
+                let each: BTreeSet<_> = kinds.iter().filter_map(|kind| alone.get(kind)).flatten().copied().collect();
+                if kinds.iter().all(|kind| alone.contains_key(kind)) {
+                    assert_eq!(set(&plan), each, "{case}");
+                }
+                let tree = Plan::new(&facts, &Wanted { tree: true, ..selection.wanted(true) }, forced);
+                let Ok(tree) = tree else {
+                    assert!(base.object == Object::Early, "{case}");
+                    continue;
+                };
+                assert!(has(&tree, &[Probe::SchedProcessFork]) && has(&tree, &[Probe::SchedProcessExit]), "{case}");
+                assert!(set(&tree).is_superset(&set(&plan)), "{case}");
+            }
+        }
+    }
+    // Both reasons were met.
+    assert_eq!(refused.len(), 2, "{refused:?}");
+}
+
+/// Refuses every program in turn, and what then takes its place, until nothing is left.
+fn refuse_in_turn(plan: &Plan, see: &mut impl FnMut(&Plan, Choice, Option<&Plan>), depth: u32) {
+    for &choice in &plan.probes {
+        let next = plan.without(choice);
+        see(plan, choice, next.as_ref());
+        if let Some(next) = next.filter(|_| depth > 0) {
+            refuse_in_turn(&next, see, depth - 1);
+        }
+    }
+}
+
+#[test]
+fn what_takes_the_place_of_a_refused_program_works() {
+    for (name, facts) in kernels() {
+        for terms in [&["vfs_write"][..], &["file_modification", "io_write"], &["security_file_open", "vfs_writev"]] {
+            let selection = selected(terms);
+            let Ok(plan) = Plan::new(&facts, &selection.wanted(false), None) else { continue };
+            let kinds: Vec<_> = Kind::ALL.into_iter().filter(|&kind| selection.has(kind)).collect();
+            let mut see = |before: &Plan, choice: Choice, after: Option<&Plan>| {
+                let case = format!("{name}: {terms:?} without {choice:?}: {before:?}");
+                if choice.twin == Twin::Fentry && before.kprobes && choice.probe.is_of_files() {
+                    let after = after.unwrap_or_else(|| panic!("{case}"));
+                    for &kind in kinds.iter().filter(|&&kind| tells(before, kind)) {
+                        assert!(tells(after, kind), "{case}: {after:?}");
+                    }
+                }
+                let Some(after) = after else { return };
+                assert_ne!(before, after, "{case}");
+                // No half of a pair stays behind.
+                for c in after.probes.iter().filter(|c| c.twin == Twin::Kprobe) {
+                    let entry = c.probe.entry();
+                    assert!(entry.is_none_or(|entry| twin_of(after, entry) == Some(Twin::Kprobe)), "{case}: {after:?}");
+                    let early_entry = c.probe == Probe::IoWrite && after.object == Object::Early;
+                    let is_entry = after.probes.iter().any(|r| r.probe.entry() == Some(c.probe));
+                    let is_an_entry = Probe::ALL.iter().any(|r| r.entry() == Some(c.probe));
+                    assert!(is_entry || !is_an_entry || early_entry, "{case}: {after:?}");
+                }
+                // The files' events do not go with io_write's.
+                if !choice.probe.is_of_files() && choice.twin != Twin::Again {
+                    for &kind in kinds.iter().filter(|kind| !kind.name().starts_with("io_") && tells(before, **kind)) {
+                        assert!(tells(after, kind), "{case}: {after:?}");
+                    }
+                }
+            };
+            refuse_in_turn(&plan, &mut see, 2);
+        }
+    }
+}
+
+#[test]
+fn where_the_functions_are_not_there_that_is_said() {
+    let facts = capable();
+    let refusal = Plan::new(&facts, &selected(&["vfs_write"]).wanted(false), None).unwrap_err().to_string();
+    assert!(refusal.ends_with("nothing that tells of them: no vfs_write (return)"), "{refusal}");
+    let plan = Plan::new(&facts, &selected(&["vfs_write", "io_write"]).wanted(false), None).unwrap();
+    assert_eq!(plan.missing.iter().map(|(probe, _)| *probe).collect::<Vec<_>>(), [Probe::VfsWriteReturn]);
 }

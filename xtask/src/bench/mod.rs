@@ -22,7 +22,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use ringwatch::kernel::facts::{Facts, Sources};
-use ringwatch::kernel::plan::{Probe, plan};
+use ringwatch::kernel::plan::{Plan, Probe, Wanted};
 use serde_json::Value;
 
 use self::machine::Machine;
@@ -163,7 +163,8 @@ fn measure(bench: &Bench<'_>, variants: &[&Variant], rounds: u32) -> Result<Vec<
 
 /// The probe of submissions; an error, with what to do, where ringwatch cannot trace.
 fn submit_probe() -> Result<Probe> {
-    let plan = plan(&Facts::collect(&Sources::default()), None).context("this machine cannot be measured on")?;
+    let plan = Plan::new(&Facts::collect(&Sources::default()), &Wanted::default(), None)
+        .context("this machine cannot be measured on")?;
     let submits = [Probe::IoUringSubmitReq, Probe::IoUringSubmitSqe];
     let chosen = plan.probes.iter().map(|c| c.probe).find(|p| submits.contains(p));
     chosen.context("the kernel has no tracepoint for submissions: Linux 6.0 or later is needed")
