@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::cases::CASES;
 use crate::runner::{self, Places};
-use crate::{burst, demo, inventory, ops, stepped};
+use crate::{burst, demo, fuzz, harm, inventory, ops, stepped};
 
 #[derive(Debug, Parser)]
 #[command(version, about)]
@@ -71,6 +71,10 @@ enum Command {
     },
     /// Write as fast as it goes, and tell what it cost
     Burst(burst::Options),
+    /// Run programs made by chance, and write down what each request did
+    Fuzz(fuzz::Options),
+    /// Do what may be slow where somebody looks on, and tell how long it took, and how late a thread woke up
+    Harm(harm::Options),
 }
 
 #[derive(Debug, Serialize)]
@@ -101,6 +105,8 @@ pub(crate) fn run() -> Result<ExitCode> {
         Command::Rings => inventory::run().map(|()| ExitCode::SUCCESS),
         Command::Demo { seconds } => demo::run(seconds).map(|()| ExitCode::SUCCESS),
         Command::Burst(options) => burst::run(&options).map(|()| ExitCode::SUCCESS),
+        Command::Harm(options) => harm::run(&options).map(|()| ExitCode::SUCCESS),
+        Command::Fuzz(options) => fuzz::run(&options).map(|()| ExitCode::SUCCESS),
     }
 }
 
