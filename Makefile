@@ -94,6 +94,16 @@ bench: deps-test ## measure the budget of docs/design.md
 bench-quick: deps-test ## the same, short and less exact
 	cargo xtask bench --quick
 
+.PHONY: bench-hostile
+bench-hostile: deps-test ## measure what a program can do to the machine while ringwatch looks on
+	cargo xtask bench --hostile
+
+.PHONY: fuzz-rings
+fuzz-rings: deps-test ## for SECONDS (60), compare what programs made by chance did with what ringwatch tells
+	cargo build --workspace --bins --tests
+	RINGWATCH_FUZZ_SECONDS=$(SECONDS) cargo --config 'target."cfg(unix)".runner = "$(CURDIR)/scripts/test-runner.sh"' \
+		test --package ringwatch --test kernel -- fuzz::
+
 .PHONY: vm
 vm: deps-vm ## run the kernel-facing tests on all distribution kernels in virtual machines; KERNELS="6.1 newest" chooses
 	cargo xtask vm $(KERNELS)

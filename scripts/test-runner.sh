@@ -8,7 +8,8 @@ kernel-*)
 	if [ "$(id -u)" -ne 0 ] && command -v sudo >/dev/null; then
 		if sudo true; then
 			# sudo empties the environment.
-			for name in CI RINGWATCH_BIN RINGWATCH_WORKLOAD RUST_BACKTRACE; do
+			for name in CI RINGWATCH_BIN RINGWATCH_WORKLOAD RINGWATCH_FUZZ_SECONDS RINGWATCH_FUZZ_SEED RINGWATCH_FUZZ_PROGRAM \
+				RUST_BACKTRACE; do
 				value=$(printenv "$name") && set -- "$name=$value" "$@"
 			done
 			exec sudo env "$@"

@@ -267,7 +267,7 @@ impl Run {
 }
 
 /// What both sides know, under the names of the truth.
-const FIELDS: [&str; 21] = [
+pub(crate) const FIELDS: [&str; 21] = [
     "host_pid",
     "host_tid",
     "tid",
@@ -291,9 +291,9 @@ const FIELDS: [&str; 21] = [
     "cqe",
 ];
 
-type Fields = BTreeMap<&'static str, String>;
+pub(crate) type Fields = BTreeMap<&'static str, String>;
 
-fn from_truth(truth: &Value, depth: &Depth) -> Fields {
+pub(crate) fn from_truth(truth: &Value, depth: &Depth) -> Fields {
     let mut fields: Fields = FIELDS.iter().map(|&name| (name, truth[name].to_string())).collect();
     if let Some(cut) = truth["path"].as_str().and_then(|path| depth.cut(path)) {
         fields.insert("path", Value::from(cut).to_string());
@@ -302,7 +302,7 @@ fn from_truth(truth: &Value, depth: &Depth) -> Fields {
     fields
 }
 
-fn from_event(event: &Value) -> Result<Fields> {
+pub(crate) fn from_event(event: &Value) -> Result<Fields> {
     let data = &event["data"];
     let process = &event["process"];
     FIELDS

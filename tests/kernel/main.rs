@@ -11,6 +11,7 @@ mod depth;
 mod endings;
 mod files;
 mod filters;
+mod fuzz;
 mod hard;
 mod legacy;
 mod losses;
@@ -49,6 +50,7 @@ fn main() {
     trials.extend(files::trials(forms.as_deref().unwrap_or_default()));
     trials.extend(selections::trials(forms.as_deref().unwrap_or_default()));
     trials.extend(ops::trials(forms.as_deref().unwrap_or_default()));
+    trials.extend(fuzz::trials(forms.as_deref().unwrap_or_default()));
     for (name, test) in [
         stepped::TESTS,
         stat::TESTS,

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::cases::CASES;
 use crate::runner::{self, Places};
-use crate::{attack, burst, demo, inventory, ops, stepped};
+use crate::{attack, burst, demo, fuzz, harm, inventory, ops, stepped};
 
 #[derive(Debug, Parser)]
 #[command(version, about)]
@@ -74,6 +74,10 @@ enum Command {
     /// Try to be told wrongly
     #[command(subcommand)]
     Attack(attack::Attack),
+    /// Run programs made by chance, and write down what each request did
+    Fuzz(fuzz::Options),
+    /// Do what may be slow where somebody looks on, and tell how long it took, and how late a thread woke up
+    Harm(harm::Options),
 }
 
 #[derive(Debug, Serialize)]
@@ -105,6 +109,8 @@ pub(crate) fn run() -> Result<ExitCode> {
         Command::Demo { seconds } => demo::run(seconds).map(|()| ExitCode::SUCCESS),
         Command::Burst(options) => burst::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Attack(attack) => attack::run(&attack).map(|()| ExitCode::SUCCESS),
+        Command::Harm(options) => harm::run(&options).map(|()| ExitCode::SUCCESS),
+        Command::Fuzz(options) => fuzz::run(&options).map(|()| ExitCode::SUCCESS),
     }
 }
 

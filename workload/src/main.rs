@@ -7,6 +7,8 @@ mod cases;
 mod cli;
 mod cx;
 mod demo;
+mod fuzz;
+mod harm;
 mod inventory;
 mod loopdev;
 mod ops;

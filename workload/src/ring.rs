@@ -166,8 +166,14 @@ impl Ring {
     /// Writes an entry; the kernel sees it with the next `publish`.
     pub(crate) fn push(&mut self, sqe: &Sqe) -> Result<()> {
         let off = self.params.sq_off;
-        let tail = self.sq_word(off.tail).load(Ordering::Relaxed).wrapping_add(self.pending);
-        let head = self.sq_word(off.head).load(Ordering::Acquire);
+        // With SQ_REWIND the kernel always begins with the first entry, and looks at neither number.
+        let (tail, head) = match self.rewinds() {
+            true => (self.pending, 0),
+            false => (
+                self.sq_word(off.tail).load(Ordering::Relaxed).wrapping_add(self.pending),
+                self.sq_word(off.head).load(Ordering::Acquire),
+            ),
+        };
         if tail.wrapping_sub(head) >= self.params.sq_entries {
             bail!("the submission queue is full ({} entries)", self.params.sq_entries);
         }
@@ -255,6 +261,9 @@ impl Ring {
 
     /// Shows the pushed entries to the kernel and returns how many wait to be consumed.
     pub(crate) fn publish(&mut self) -> u32 {
+        if self.rewinds() {
+            return std::mem::take(&mut self.pending);
+        }
         let off = self.params.sq_off;
         let tail = self.sq_word(off.tail);
         let new = tail.load(Ordering::Relaxed).wrapping_add(self.pending);
@@ -308,22 +317,50 @@ impl Ring {
         }
     }
 
+    fn rewinds(&self) -> bool {
+        self.params.flags & sys::SETUP_SQ_REWIND != 0
+    }
+
+    /// Takes back what the kernel has not consumed.
+    pub(crate) fn take_back(&self) {
+        if !self.rewinds() {
+            let off = self.params.sq_off;
+            self.sq_word(off.tail).store(self.sq_word(off.head).load(Ordering::Acquire), Ordering::Release);
+        }
+    }
+
+    /// Whether the kernel has consumed everything.
+    pub(crate) fn consumed(&self) -> bool {
+        let off = self.params.sq_off;
+        self.sq_word(off.head).load(Ordering::Acquire) == self.sq_word(off.tail).load(Ordering::Relaxed)
+    }
+
+    /// The place of the next completion to be taken, and the one after the last that is there.
+    pub(crate) fn completions(&self) -> (u32, u32) {
+        let (off, cq) = (self.params.cq_off, self.cq_map());
+        (Self::word(cq, off.head).load(Ordering::Relaxed), Self::word(cq, off.tail).load(Ordering::Acquire))
+    }
+
     /// Takes a completion, if one is in the queue.
     pub(crate) fn pop(&mut self) -> Option<Cqe> {
-        let off = self.params.cq_off;
-        let cq = self.cq_map();
-        let head_word = Self::word(cq, off.head);
-        let head = head_word.load(Ordering::Relaxed);
-        if head == Self::word(cq, off.tail).load(Ordering::Acquire) {
-            return None;
+        loop {
+            let (head, tail) = self.completions();
+            if head == tail {
+                return None;
+            }
+            let (off, cq) = (self.params.cq_off, self.cq_map());
+            let index = (head & (self.params.cq_entries - 1)) as usize;
+            let slot: *mut u8 = cq.at(off.cqes);
+            // SAFETY: `index` is below `cq_entries`, so the entry lies inside the mapping, and the tail
+            // says that the kernel has filled it.
+            let cqe = unsafe { slot.add(index * self.cqe_stride).cast::<Cqe>().read() };
+            let mixed = self.params.flags & sys::SETUP_CQE_MIXED != 0;
+            let places = if mixed && cqe.flags & sys::CQE_32 != 0 { 2 } else { 1 };
+            Self::word(cq, off.head).store(head.wrapping_add(places), Ordering::Release);
+            if !(mixed && cqe.flags & sys::CQE_SKIP != 0) {
+                return Some(cqe);
+            }
         }
-        let index = (head & (self.params.cq_entries - 1)) as usize;
-        let slot: *mut u8 = cq.at(off.cqes);
-        // SAFETY: `index` is below `cq_entries`, so the entry lies inside the mapping, and the tail
-        // says that the kernel has filled it.
-        let cqe = unsafe { slot.add(index * self.cqe_stride).cast::<Cqe>().read() };
-        head_word.store(head.wrapping_add(1), Ordering::Release);
-        Some(cqe)
     }
 
     /// Completions that the kernel holds back because the queue was full.
@@ -375,6 +412,13 @@ impl Ring {
         unsafe { sys::register(self.fd(), sys::REGISTER_RING_FDS, arg, 1) }?;
         self.registered = Some(update.offset);
         Ok(())
+    }
+
+    /// Cancels all requests without a request: one would wait behind those that drain the ring. Since 6.0.
+    pub(crate) fn cancel_all(&self) {
+        let mut cancel = sys::SyncCancel { fd: -1, flags: sys::CANCEL_ALL | sys::CANCEL_ANY, ..Default::default() };
+        // SAFETY: one live `struct io_uring_sync_cancel_reg`, whose timeout of zero means not to wait.
+        let _ = unsafe { sys::register(self.fd(), sys::REGISTER_SYNC_CANCEL, ptr::from_mut(&mut cancel).cast(), 1) };
     }
 
     /// Whether the kernel knows the opcode; kernels before 5.6 cannot be asked and answer no.

@@ -9,12 +9,16 @@ pub(crate) const OP_NOP: u8 = 0;
 pub(crate) const OP_WRITEV: u8 = 2;
 pub(crate) const OP_FSYNC: u8 = 3;
 pub(crate) const OP_WRITE_FIXED: u8 = 5;
+pub(crate) const OP_POLL_ADD: u8 = 6;
+pub(crate) const OP_POLL_REMOVE: u8 = 7;
+pub(crate) const OP_TIMEOUT: u8 = 11;
 pub(crate) const OP_ASYNC_CANCEL: u8 = 14;
 pub(crate) const OP_LINK_TIMEOUT: u8 = 15;
 pub(crate) const OP_FALLOCATE: u8 = 17;
 pub(crate) const OP_OPENAT: u8 = 18;
 pub(crate) const OP_CLOSE: u8 = 19;
 pub(crate) const OP_STATX: u8 = 21;
+pub(crate) const OP_READ: u8 = 22;
 pub(crate) const OP_WRITE: u8 = 23;
 pub(crate) const OP_OPENAT2: u8 = 28;
 pub(crate) const OP_SPLICE: u8 = 30;
@@ -24,6 +28,7 @@ pub(crate) const OP_UNLINKAT: u8 = 36;
 pub(crate) const OP_MKDIRAT: u8 = 37;
 pub(crate) const OP_SYMLINKAT: u8 = 38;
 pub(crate) const OP_LINKAT: u8 = 39;
+pub(crate) const OP_MSG_RING: u8 = 40;
 pub(crate) const OP_FSETXATTR: u8 = 41;
 pub(crate) const OP_SETXATTR: u8 = 42;
 pub(crate) const OP_URING_CMD: u8 = 46;
@@ -40,6 +45,11 @@ pub(crate) const SQE_CQE_SKIP_SUCCESS: u8 = 1 << 6;
 
 pub(crate) const FSYNC_DATASYNC: u32 = 1 << 0;
 pub(crate) const SPLICE_FD_IN_FIXED: u32 = 1 << 31;
+pub(crate) const NOP_INJECT_RESULT: u32 = 1 << 0;
+pub(crate) const NOP_CQE32: u32 = 1 << 5;
+pub(crate) const POLL_ADD_MULTI: u32 = 1 << 0;
+pub(crate) const CANCEL_ALL: u32 = 1 << 0;
+pub(crate) const CANCEL_ANY: u32 = 1 << 2;
 /// As `file_index`: the kernel picks a free slot.
 pub(crate) const FILE_INDEX_ALLOC: u32 = u32::MAX;
 
@@ -58,6 +68,8 @@ pub(crate) const SETUP_DEFER_TASKRUN: u32 = 1 << 13;
 pub(crate) const SETUP_NO_MMAP: u32 = 1 << 14;
 pub(crate) const SETUP_REGISTERED_FD_ONLY: u32 = 1 << 15;
 pub(crate) const SETUP_NO_SQARRAY: u32 = 1 << 16;
+pub(crate) const SETUP_CQE_MIXED: u32 = 1 << 18;
+pub(crate) const SETUP_SQ_REWIND: u32 = 1 << 20;
 
 pub(crate) const FEAT_SINGLE_MMAP: u32 = 1 << 0;
 pub(crate) const FEAT_CQE_SKIP: u32 = 1 << 11;
@@ -71,6 +83,12 @@ pub(crate) const ENTER_REGISTERED_RING: u32 = 1 << 4;
 pub(crate) const SQ_NEED_WAKEUP: u32 = 1 << 0;
 pub(crate) const SQ_CQ_OVERFLOW: u32 = 1 << 1;
 
+/// More completions of the request follow.
+pub(crate) const CQE_MORE: u32 = 1 << 1;
+/// With `SETUP_CQE_MIXED`: an entry that only fills the end of the queue, and one of twice the size.
+pub(crate) const CQE_SKIP: u32 = 1 << 5;
+pub(crate) const CQE_32: u32 = 1 << 15;
+
 pub(crate) const REGISTER_BUFFERS: u32 = 0;
 pub(crate) const REGISTER_FILES: u32 = 2;
 pub(crate) const REGISTER_EVENTFD: u32 = 4;
@@ -78,6 +96,7 @@ pub(crate) const REGISTER_PROBE: u32 = 8;
 pub(crate) const REGISTER_PERSONALITY: u32 = 9;
 pub(crate) const REGISTER_ENABLE_RINGS: u32 = 12;
 pub(crate) const REGISTER_RING_FDS: u32 = 20;
+pub(crate) const REGISTER_SYNC_CANCEL: u32 = 24;
 
 pub(crate) const OFF_SQ_RING: i64 = 0;
 pub(crate) const OFF_CQ_RING: i64 = 0x800_0000;
@@ -171,6 +190,19 @@ pub(crate) struct Timespec {
     pub(crate) tv_nsec: i64,
 }
 
+/// `struct io_uring_sync_cancel_reg`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SyncCancel {
+    pub(crate) addr: u64,
+    pub(crate) fd: i32,
+    pub(crate) flags: u32,
+    pub(crate) timeout: Timespec,
+    pub(crate) opcode: u8,
+    pub(crate) pad: [u8; 7],
+    pub(crate) pad2: [u64; 3],
+}
+
 /// `struct open_how`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
@@ -183,6 +215,7 @@ pub(crate) struct OpenHow {
 const _: () = assert!(size_of::<Sqe>() == 64);
 const _: () = assert!(size_of::<Cqe>() == 16);
 const _: () = assert!(size_of::<Params>() == 120);
+const _: () = assert!(size_of::<SyncCancel>() == 64);
 
 /// Turns the return value of a system call into a result.
 pub(crate) fn check(ret: libc::c_long) -> io::Result<libc::c_long> {

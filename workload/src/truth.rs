@@ -36,7 +36,7 @@ pub(crate) struct Truth {
 }
 
 /// What became of the request's completion entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum CqeFate {
     Posted,

@@ -5,6 +5,7 @@ mod bpf;
 mod compatibility;
 mod dist;
 mod docs;
+mod fuzz_rings;
 mod instructions;
 mod table;
 mod vm;
@@ -24,6 +25,8 @@ enum Chore {
     Bpf(bpf::Arguments),
     /// Build one static executable: target/dist/ringwatch-VERSION-x86_64.
     Dist,
+    /// Make programs of io_uring by chance, and compare what each request did with what ringwatch tells.
+    FuzzRings(fuzz_rings::Arguments),
     /// Count the instructions that an event takes in ringwatch, and compare with what is recorded.
     Instructions(instructions::Arguments),
     /// Run the kernel-facing tests on distribution kernels in virtual machines.
@@ -37,6 +40,7 @@ fn main() -> Result<()> {
         Chore::Growth(arguments) => bench::growth::run(&arguments),
         Chore::Bpf(arguments) => bpf::run(&arguments),
         Chore::Dist => dist::run(),
+        Chore::FuzzRings(arguments) => fuzz_rings::run(&arguments),
         Chore::Instructions(arguments) => instructions::run(&arguments),
         Chore::Vm(arguments) => vm::run(&arguments),
     }

@@ -5,6 +5,7 @@
 
 mod empty;
 pub(crate) mod growth;
+mod hostile;
 mod machine;
 mod process;
 mod report;
@@ -45,6 +46,9 @@ pub(crate) struct Arguments {
     /// The first workload alone, fewer variants, rounds and writes: tells that it works rather than how fast it is
     #[arg(long)]
     quick: bool,
+    /// Loads that may harm the machine where ringwatch looks on: how much longer they take, and what they delay
+    #[arg(long, conflicts_with_all = ["json", "runs", "writes", "only", "workload"])]
+    hostile: bool,
     /// Where the figures go as JSON [default: bench/bench.json in the target directory]
     #[arg(long, value_name = "PATH")]
     json: Option<PathBuf>,
@@ -63,6 +67,13 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    if arguments.hostile {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask is not within the project")?;
+        let programs = build(root)?;
+        let directory = programs.target.join("bench");
+        fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
+        return hostile::run(&programs, &directory, arguments.quick);
+    }
     let runs = arguments.runs.unwrap_or(if arguments.quick { QUICK_RUNS } else { RUNS });
     let writes = arguments.writes.unwrap_or(if arguments.quick { QUICK_WRITES } else { WRITES });
     let only = |name: &str| match &arguments.only[..] {
