@@ -124,7 +124,7 @@ mod tests {
         assert_eq!(quoted("/x"), "/x");
         assert_eq!(quoted("/x (deleted)"), "\"/x (deleted)\"");
         assert_eq!(quoted("/x\" (deleted)"), "\"/x\\\" (deleted)\"");
-        assert_eq!(fit(&quoted("/a/long/x (deleted)"), 14), "…x (deleted)\"");
+        assert_eq!(fit(&quoted("/a/long/x (deleted)"), 14), "…/x (deleted)\"");
     }
 
     #[test]

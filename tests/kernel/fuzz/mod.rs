@@ -79,7 +79,7 @@ fn fuzz(traced: &Traced, share: f64) -> Result<()> {
         if left <= 0.0 {
             break;
         }
-        let batch = left.min(BATCH_SECONDS).max(0.2);
+        let batch = left.clamp(0.2, BATCH_SECONDS);
         let judged = traced.run(&Programs::Seconds { seed, seconds: batch })?;
         (programs, requests) = (programs + judged.programs, requests + judged.requests);
         told(traced, &judged, Some(seed))?;

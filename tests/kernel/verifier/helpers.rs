@@ -31,8 +31,9 @@ const fn helper(id: i32, name: &'static str, arguments: &'static [Argument]) -> 
 
 use Argument::{Any, Context, Key, Map, Number, Read, Size, Value, Written};
 
-/// By their numbers. The two reads by kind of memory are later than 5.4, where libbpf puts bpf_probe_read in their place.
-const HELPERS: [Helper; 14] = [
+/// By their numbers. The reads by kind of memory are later than 5.4, where libbpf puts bpf_probe_read and
+/// bpf_probe_read_str in their place.
+const HELPERS: [Helper; 15] = [
     helper(1, "bpf_map_lookup_elem", &[Map, Key]),
     helper(2, "bpf_map_update_elem", &[Map, Key, Value, Number]),
     helper(3, "bpf_map_delete_elem", &[Map, Key]),
@@ -47,6 +48,7 @@ const HELPERS: [Helper; 14] = [
     helper(80, "bpf_get_current_cgroup_id", &[]),
     helper(112, "bpf_probe_read_user", &[Written, Size, Any]),
     helper(113, "bpf_probe_read_kernel", &[Written, Size, Any]),
+    helper(115, "bpf_probe_read_kernel_str", &[Written, Size, Any]),
 ];
 
 pub(super) fn get(id: i32) -> Option<&'static Helper> {

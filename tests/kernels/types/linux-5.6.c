@@ -42,23 +42,33 @@ struct inode {
 	u16 i_mode;
 	struct super_block *i_sb;
 	unsigned long i_ino;
+	void *i_private;
 };
 
+typedef struct seqcount {
+	unsigned sequence;
+} seqcount_t;
+
 struct dentry {
+	seqcount_t d_seq;
 	struct hlist_bl_node d_hash;
 	struct dentry *d_parent;
 	struct qstr d_name;
+	struct inode *d_inode;
 };
 
 struct vfsmount {
 	struct dentry *mnt_root;
 };
 
+struct mnt_namespace;
+
 struct mount {
 	struct mount *mnt_parent;
 	struct dentry *mnt_mountpoint;
 	struct vfsmount mnt;
 	int mnt_id;
+	struct mnt_namespace *mnt_ns;
 };
 
 struct path {
@@ -82,7 +92,12 @@ struct files_struct {
 	struct fdtable *fdt;
 };
 
+struct proc_ns_operations {
+	const char *name;
+};
+
 struct ns_common {
+	const struct proc_ns_operations *ops;
 	unsigned int inum;
 };
 
@@ -267,6 +282,7 @@ struct {
 	struct super_block super_block;
 	struct inode inode;
 	struct dentry dentry;
+	struct proc_ns_operations proc_ns_operations;
 	struct mount mount;
 	struct file file;
 	struct fdtable fdtable;

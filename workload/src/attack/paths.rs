@@ -98,7 +98,7 @@ fn alike(dir: &Path, rounds: u64) -> Result<()> {
         let mut file = os::open(below.join(first), 0)?;
         let inode = file.metadata()?.ino();
         writer.write(&file, 2 * i)?;
-        if i / ALIKE.len() as u64 % 2 == 0 {
+        if (i / ALIKE.len() as u64).is_multiple_of(2) {
             fs::rename(below.join(first), below.join(second))?;
         } else {
             // The file system may give the same inode again.

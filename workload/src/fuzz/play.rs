@@ -151,7 +151,7 @@ impl<'a> Player<'a> {
         match step {
             Step::Submit { ring, ops } => self.submit(*ring, ops),
             Step::Reap { ring, most } => self.with(*ring, |live| self.reap(*ring, live, *most)),
-            Step::Flush { ring } => self.with(*ring, |live| enter(live)),
+            Step::Flush { ring } => self.with(*ring, enter),
             Step::Settle { ring } => self.with(*ring, |live| self.settle(*ring, live, A_WHILE, false).map(drop)),
             Step::Drain => self.files.drain(),
             Step::Feed => self.files.feed(),

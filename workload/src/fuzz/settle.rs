@@ -165,7 +165,7 @@ impl Collected {
         let mut fates = vec![];
         for asked in requests {
             let ends = if alone && !seen.is_empty() && !loose {
-                seen.iter().flat_map(|s| posted(s)).collect()
+                seen.iter().flat_map(posted).collect()
             } else {
                 let mut ends = BTreeSet::new();
                 ends.extend(seen.iter().filter(|s| asked.allows(s.res)).flat_map(posted));
