@@ -63,7 +63,6 @@ fn main() {
         filters::TESTS,
         endings::TESTS,
         output::TESTS,
-        adversary::output::TESTS,
         namespaces::TESTS,
         programs::TESTS,
         rings::TESTS,

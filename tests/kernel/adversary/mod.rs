@@ -13,10 +13,15 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
+use crate::hard::in_vm;
 use crate::support::{Ended, Test, Tracer, directory, json_lines, workload};
 
+/// In a virtual machine those that depend on the kernel and do not take long where a processor is emulated.
 pub(crate) fn tests() -> Vec<Test> {
-    [paths::TESTS, requests::TESTS].concat()
+    if in_vm() {
+        return [paths::QUICK, requests::QUICK].concat();
+    }
+    [paths::QUICK, paths::LONG, requests::QUICK, requests::LONG, output::TESTS].concat()
 }
 
 /// Somebody without any right.
