@@ -167,7 +167,7 @@ static __noinline struct io_kiocb *completion_held(u64 node, u64 user_data, s32 
 	return w.found ? request_of(w.node) : NULL;
 }
 
-/* Before 6.10 a worker posts the CQE of its request itself, past the list. */
+/* On many kernels, 6.12 among them, a worker posts the CQE of its request itself, past the list. */
 static __always_inline struct io_kiocb *completion_of_worker(struct io_ring_ctx *ctx, u64 user_data, s32 result)
 {
 	struct task_struct *current = (void *)bpf_get_current_task();
@@ -175,8 +175,7 @@ static __always_inline struct io_kiocb *completion_of_worker(struct io_ring_ctx 
 	struct io_wq_work *work;
 	struct io_kiocb *req;
 
-	if (!bpf_core_field_exists(struct io_ring_ctx___6_9, locked_free_list) ||
-	    !bpf_core_field_exists(struct io_worker, cur_work) ||
+	if (!bpf_core_field_exists(struct io_worker, cur_work) ||
 	    !(BPF_CORE_READ(current, flags) & PF_IO_WORKER) || !bpf_core_field_exists(current->worker_private))
 		return NULL;
 	worker = BPF_CORE_READ(current, worker_private);

@@ -13,10 +13,10 @@ use nix::unistd::{AccessFlags, access};
 use serde::Serialize;
 
 const PROGRAM: &str = "qemu-system-x86_64";
-/// Emulated, it takes six seconds to the start marker, and a pass of the tests about four minutes; others may use the
+/// Emulated, it takes six seconds to the start marker, and a pass of the tests some ten minutes; others may use the
 /// machine too.
 const START_LIMIT: Duration = Duration::from_secs(90);
-const LIMIT: Duration = Duration::from_secs(1200);
+const LIMIT: Duration = Duration::from_secs(1800);
 
 /// Polled NVMe queues: without them writes of IORING_SETUP_IOPOLL hang on older kernels.
 const KERNEL_ARGUMENTS: &str = "console=ttyS0 quiet loglevel=4 panic=-1 nokaslr mitigations=off tsc=reliable \
