@@ -19,7 +19,7 @@ pub(crate) fn trials(forms: &[Form]) -> Vec<Trial> {
             each_alone(&form).map_err(|e| Failed::from(format!("{e:#}")))
         })
     };
-    let runs = |form: &&Form| form.name != WIDE && !(in_vm() && form.name == "raw");
+    let runs = |form: &&Form| form.name != WIDE && !(in_vm() && (form.early || form.name == "raw"));
     forms.iter().filter(runs).map(trial).collect()
 }
 

@@ -8,13 +8,10 @@ use serde_json::Value;
 use super::{NOBODY, Place, Told, text};
 use crate::support::{Test, lost};
 
-pub(crate) const QUICK: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("adversary_paths_detached", detached),
     ("adversary_paths_detached_and_path_filter", detached_filtered),
     ("adversary_paths_nameless", nameless),
-];
-
-pub(crate) const LONG: &[Test] = &[
     ("adversary_paths_deep_rename", deep_rename),
     ("adversary_paths_deep_rename_and_path_filter", deep_rename_filtered),
     ("adversary_paths_names_of_equal_hash", alike),

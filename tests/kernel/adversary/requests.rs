@@ -10,15 +10,14 @@ use serde_json::Value;
 use super::{COMM, NOBODY, Place, Told, text};
 use crate::support::{Test, Tracer, json_lines, lost, named};
 
-pub(crate) const QUICK: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("adversary_requests_a_nop_ends_no_write", nop),
     ("adversary_requests_a_message_ends_no_write", message),
     ("adversary_requests_equal_user_data_overflow", equal),
     ("adversary_requests_older_and_overflowing", older_overflow),
     ("adversary_requests_older_and_silent", older_silent),
+    ("adversary_requests_silent_behind_a_full_table", table_full),
 ];
-
-pub(crate) const LONG: &[Test] = &[("adversary_requests_silent_behind_a_full_table", table_full)];
 
 /// With writes alone, with everything, and without typed reads: the mechanism is one, its forms are several.
 const FORMS: [&[&str]; 3] = [&[], &["-e", "io_uring"], &["--raw-reads"]];
