@@ -123,4 +123,15 @@ static __always_inline bool cq_full(struct io_ring_ctx *ctx)
 	       BPF_CORE_READ(ring, cq_entries);
 }
 
+/* How often a thread's root or current directory was changed; odd while that is done. */
+static __always_inline u32 moves_of(struct fs_struct *fs)
+{
+	struct fs_struct___6_17 *locked = (void *)fs;
+	struct fs_struct___6_16 *old = (void *)fs;
+
+	return bpf_core_field_exists(locked->seq.seqcount.seqcount.sequence) ?
+		       BPF_CORE_READ(locked, seq.seqcount.seqcount.sequence) :
+		       BPF_CORE_READ(old, seq.seqcount.sequence);
+}
+
 #endif

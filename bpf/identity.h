@@ -69,8 +69,8 @@ struct work {
 	};
 	struct who who;
 	struct file_id id;
-	/* Directories that names are relative to. */
-	u64 from[2];
+	/* Directories that names are relative to, and the root. */
+	struct rw_directory from[3];
 	struct vector vector;
 } __attribute__((aligned(64)));
 

@@ -44,6 +44,7 @@ typedef __s64 s64;
 #define IORING_CQE_F_NOTIF (1U << 3)
 #define AT_FDCWD -100
 #define FMODE_CREATED 0x100000
+#define RESOLVE_IN_ROOT 0x10
 #define SPLICE_F_FD_IN_FIXED (1U << 31)
 
 enum {
@@ -101,12 +102,17 @@ struct inode {
 	void *i_private;
 };
 
-/* Counts the changes of a name and of its place; odd during one. Before 5.10 without the outer structure. */
-struct seqcount_spinlock {
+/* Counts changes; odd during one. Before 5.10 without the outer structure. */
+struct seqcount {
 	unsigned int sequence;
 };
 
+struct seqcount_spinlock {
+	struct seqcount seqcount;
+};
+
 struct dentry {
+	/* Of its name and of its place. */
 	struct seqcount_spinlock d_seq;
 	struct hlist_bl_node d_hash;
 	struct dentry *d_parent;
@@ -135,6 +141,20 @@ struct path {
 
 struct fs_struct {
 	struct path root, pwd;
+};
+
+struct seqlock {
+	struct seqcount_spinlock seqcount;
+};
+
+/* The changes of both. */
+struct fs_struct___6_17 {
+	struct seqlock seq;
+};
+
+/* Before 6.17. */
+struct fs_struct___6_16 {
+	struct seqcount_spinlock seq;
 };
 
 struct file {

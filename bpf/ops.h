@@ -51,18 +51,6 @@ static __always_inline bool is_open(u8 opcode)
 	return opcode == IORING_OP_OPENAT || opcode == IORING_OP_OPENAT2;
 }
 
-/* Strings of a request: addresses in kernel memory, or in the program's. */
-struct strings {
-	/* Files, and the descriptors of the directories that they are relative to. */
-	u64 name[2];
-	s32 dirfd[2];
-	/* What is no file: the target of a symbolic link, the name of an attribute. */
-	u64 other;
-	/* A second file that is open. */
-	u64 file;
-	bool user;
-};
-
 /* The record of a request of which only the opcode is known. */
 static __always_inline void op_begin(struct work *w, u8 opcode)
 {
@@ -89,115 +77,6 @@ static __always_inline void op_begin(struct work *w, u8 opcode)
 			name_ = BPF_CORE_READ((struct type *)(req), field);                               \
 		name_ ? (u64)BPF_CORE_READ(name_, name) : 0;                                              \
 	})
-
-/* A directory that no file is open for, by `dentry` and `mnt`. 0: its path's string was needed and could not be sent. */
-__noinline int identify_directory(struct file_id *id)
-{
-	struct dentry *d;
-
-	if (!id)
-		return 0;
-	d = (void *)id->dentry;
-	id->file = 0;
-	id->inode = BPF_CORE_READ(d, d_inode, i_ino);
-	id->dev = BPF_CORE_READ(d, d_inode, i_sb, s_dev);
-	id->magic = BPF_CORE_READ(d, d_inode, i_sb, s_magic);
-	id->mode = BPF_CORE_READ(d, d_inode, i_mode);
-	id->flags = RW_F_FILE;
-	id->blocks = 0;
-	path_hash(id);
-	return path_known(id);
-}
-
-/* 0: it is not known. */
-static __always_inline u64 directory_of(struct work *w, struct task_struct *task, const struct strings *s,
-					const int i)
-{
-	struct fs_struct *fs;
-	struct file *file;
-	char first = 0;
-
-	if (!s->name[i])
-		return 0;
-	if (s->user)
-		bpf_probe_read_user(&first, 1, (void *)s->name[i]);
-	else
-		bpf_probe_read_kernel(&first, 1, (void *)s->name[i]);
-	if (first == '/' || s->dirfd[i] == AT_FDCWD) {
-		fs = BPF_CORE_READ(task, fs);
-		if (!fs)
-			return 0;
-		w->id.dentry =
-			first == '/' ? (u64)BPF_CORE_READ(fs, root.dentry) : (u64)BPF_CORE_READ(fs, pwd.dentry);
-		w->id.mnt = first == '/' ? (u64)BPF_CORE_READ(fs, root.mnt) : (u64)BPF_CORE_READ(fs, pwd.mnt);
-	} else {
-		file = file_of_fd(task, s->dirfd[i]);
-		if (!file)
-			return 0;
-		w->id.dentry = (u64)BPF_CORE_READ(file, f_path.dentry);
-		w->id.mnt = (u64)BPF_CORE_READ(file, f_path.mnt);
-	}
-	if (identify_directory(&w->id))
-		return w->id.path_id;
-	w->rec.flags |= RW_F_NAMELESS;
-	return 0;
-}
-
-/* Appends a string; its length without NUL. */
-static __always_inline u32 string_add(struct scratch *s, u32 at, u64 address, bool user)
-{
-	long n;
-
-	if (!address)
-		return 0;
-	at &= RW_DATA_MAX / 2 - 1;
-	n = user ? bpf_probe_read_user_str(&s->data[at], RW_NAME_SIZE, (void *)address) :
-		   bpf_probe_read_kernel_str(&s->data[at], RW_NAME_SIZE, (void *)address);
-	return n > 0 && n <= RW_NAME_SIZE ? n - 1 : 0;
-}
-
-/* Sends what the request brings along of strings. */
-static __noinline void strings_send(struct work *w, struct task_struct *task, const struct strings *from)
-{
-	struct rw_request *r = &w->request;
-	struct scratch *s;
-	u32 index, at = 0;
-
-	w->from[0] = directory_of(w, task, from, 0);
-	w->from[1] = directory_of(w, task, from, 1);
-	if (from->file) {
-		if (file_identify(false, (void *)from->file, &w->id))
-			w->from[1] = w->id.path_id;
-		else
-			r->w.flags |= RW_F_NAMELESS;
-	}
-	w->id.file = 0;
-	s = scratch_get(&index);
-	if (!s) {
-		r->w.flags |= RW_F_NAMELESS;
-		return;
-	}
-	if (from->user)
-		r->w.flags |= RW_F_USER_NAMES;
-	r->names_id = mix(mix(mix(cfg.key, r->w.submit_ns), w->index), r->w.user_data) | 1;
-	s->names.type = RW_NAMES;
-	s->names.flags = 0;
-	s->names.names_id = r->names_id;
-	s->names.from[0] = w->from[0];
-	s->names.from[1] = w->from[1];
-	s->names.len[0] = string_add(s, at, from->name[0], from->user);
-	at += s->names.len[0];
-	s->names.len[1] = string_add(s, at, from->name[1], from->user);
-	at += s->names.len[1];
-	s->names.len[2] = string_add(s, at, from->other, from->user);
-	at += s->names.len[2];
-	if (at > RW_DATA_MAX / 2)
-		at = RW_DATA_MAX / 2;
-	s->names.size = at;
-	if (!send(s, RW_DATA_OFFSET + at))
-		r->w.flags |= RW_F_NAMELESS;
-	scratch_put(s);
-}
 
 /* Names that the ring's request has, and its numbers. */
 static __noinline void op_of_request(struct work *w, struct io_kiocb *req)
@@ -235,6 +114,7 @@ static __noinline void op_of_request(struct work *w, struct io_kiocb *req)
 		r->arg[0] = BPF_CORE_READ(op, how.flags);
 		r->arg[1] = BPF_CORE_READ(op, how.mode);
 		r->arg[2] = BPF_CORE_READ(op, how.resolve);
+		s.in_root = r->arg[2] & RESOLVE_IN_ROOT;
 		r->arg[3] = BPF_CORE_READ(op, file_slot);
 		s.name[0] = NAME_OF(req, io_open, filename);
 		break;
@@ -378,6 +258,7 @@ static __noinline void op_of_sqe(struct work *w, const struct io_uring_sqe *sqe,
 		r->arg[0] = how.flags;
 		r->arg[1] = how.mode;
 		r->arg[2] = how.resolve;
+		s.in_root = how.resolve & RESOLVE_IN_ROOT;
 		break;
 	}
 	case IORING_OP_UNLINKAT:

@@ -114,6 +114,8 @@ enum rw_flag {
 	RW_F_NO_SQE = 1 << 28,
 	/* Of a path record: it begins at a directory that is not mounted in the way in which the file was reached. */
 	RW_F_UNREACHABLE = 1 << 21,
+	/* Of a request with names: root and current directory are those of its submission, as seen by who carried it out. */
+	RW_F_SAME_PLACE = 1 << 29,
 };
 
 struct rw_write {
@@ -165,6 +167,10 @@ struct rw_request {
 	/* Of the struct rw_names that was sent at its submission; 0: none. */
 	__u64 names_id;
 	__s64 arg[RW_ARGS];
+	/* Ids of the paths that were acted upon by name, as the kernel had them then; 0: not known. */
+	__u64 acted[2];
+	/* The mount that was about to be written to, for the kernel side alone. */
+	__u64 mnt;
 	/* For the kernel side alone: the submitter with its thread id, and where the request stands in `places`. */
 	__u64 task;
 	__u32 task_tid;
@@ -173,17 +179,30 @@ struct rw_request {
 	__u32 arms;
 	/* The SQPOLL thread that submitted it; 0: none did. */
 	__u32 sq_tid;
+	/* Of the submitter's root and current directory, for the kernel side alone; 0: not looked at. */
+	__u32 moves;
+	__u32 pad;
+};
+
+/* A directory: the id of its path, and what tells it from another one in its place. */
+struct rw_directory {
+	__u64 path_id;
+	__u64 inode;
+	/* Id of its mount. */
+	__u32 mount;
+	__u32 pad;
 };
 
 /*
  * The strings of one request, sent at its submission: `len` bytes each at RW_DATA_OFFSET, without NUL. Names of files are
- * relative to the directory whose path has the id `from`.
+ * relative to the directories `from`, and `root` is the one that `..` does not lead out of.
  */
 struct rw_names {
 	__u32 type;
 	__u32 flags;
 	__u64 names_id;
-	__u64 from[2];
+	struct rw_directory from[2];
+	struct rw_directory root;
 	__u32 size;
 	__u32 len[RW_NAMES_MAX];
 };

@@ -206,7 +206,11 @@ static __always_inline void widen(const bool typed, struct work *w, struct io_ki
 	r->armed_ns = 0;
 	r->names_id = 0;
 	__builtin_memset(r->arg, 0, sizeof(r->arg));
+	__builtin_memset(r->acted, 0, sizeof(r->acted));
+	r->mnt = 0;
 	r->arms = 0;
+	r->moves = 0;
+	r->pad = 0;
 	r->sq_tid = w->who.flags & RW_F_SQPOLL ? BPF_CORE_READ(task_of(false, req), pid) : 0;
 }
 

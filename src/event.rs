@@ -613,6 +613,23 @@ impl Data {
     }
 }
 
+impl Data {
+    /// What it says of names that a program gave; `None`: it is not about names.
+    #[must_use]
+    pub fn asked(&self) -> Option<&ops::Asked> {
+        match self {
+            Self::IoIssueSqe(e) => e.asked.as_ref(),
+            Self::IoOpenat(e) => Some(&e.name.asked),
+            Self::IoRenameat(e) | Self::IoLinkat(e) => Some(&e.names.asked),
+            Self::IoUnlinkat(e) => Some(&e.name.asked),
+            Self::IoMkdirat(e) => Some(&e.name.asked),
+            Self::IoSymlinkat(e) => Some(&e.name.asked),
+            Self::IoSetxattr(e) => Some(&e.path.asked),
+            _ => None,
+        }
+    }
+}
+
 /// One line of the stream.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Event {

@@ -71,6 +71,21 @@ pub const OPCODES: [&str; 65] = [
     "URING_CMD128",
 ];
 
+/// IORING_OP_RENAMEAT.
+pub const RENAMEAT: u8 = 35;
+/// IORING_OP_UNLINKAT.
+pub const UNLINKAT: u8 = 36;
+/// IORING_OP_MKDIRAT.
+pub const MKDIRAT: u8 = 37;
+/// IORING_OP_SYMLINKAT.
+pub const SYMLINKAT: u8 = 38;
+/// IORING_OP_LINKAT.
+pub const LINKAT: u8 = 39;
+/// IORING_OP_FSETXATTR.
+pub const FSETXATTR: u8 = 41;
+/// IORING_OP_SETXATTR.
+pub const SETXATTR: u8 = 42;
+
 /// The name of an opcode; `None`: it is newer than this program.
 #[must_use]
 pub fn name(opcode: u8) -> Option<&'static str> {
@@ -114,6 +129,12 @@ const O_LARGEFILE: u64 = 0o400_000;
 #[cfg(not(target_arch = "aarch64"))]
 const O_LARGEFILE: u64 = 0o100_000;
 
+/// `O_CREAT`.
+pub const O_CREAT: u64 = bit(libc::O_CREAT);
+/// `O_EXCL`.
+pub const O_EXCL: u64 = bit(libc::O_EXCL);
+/// `O_NOFOLLOW`.
+pub const O_NOFOLLOW: u64 = bit(libc::O_NOFOLLOW);
 /// `O_TRUNC`.
 pub const O_TRUNC: u64 = bit(libc::O_TRUNC);
 
@@ -124,8 +145,8 @@ pub fn open_flags(flags: u64) -> Names {
     let known = [
         (bit(libc::O_TMPFILE), "O_TMPFILE"),
         (bit(libc::O_SYNC), "O_SYNC"),
-        (bit(libc::O_CREAT), "O_CREAT"),
-        (bit(libc::O_EXCL), "O_EXCL"),
+        (O_CREAT, "O_CREAT"),
+        (O_EXCL, "O_EXCL"),
         (bit(libc::O_NOCTTY), "O_NOCTTY"),
         (O_TRUNC, "O_TRUNC"),
         (bit(libc::O_APPEND), "O_APPEND"),
@@ -135,7 +156,7 @@ pub fn open_flags(flags: u64) -> Names {
         (bit(libc::O_DIRECT), "O_DIRECT"),
         (O_LARGEFILE, "O_LARGEFILE"),
         (bit(libc::O_DIRECTORY), "O_DIRECTORY"),
-        (bit(libc::O_NOFOLLOW), "O_NOFOLLOW"),
+        (O_NOFOLLOW, "O_NOFOLLOW"),
         (bit(libc::O_NOATIME), "O_NOATIME"),
         (bit(libc::O_CLOEXEC), "O_CLOEXEC"),
         (bit(libc::O_PATH), "O_PATH"),
@@ -151,15 +172,22 @@ pub fn open_flags(flags: u64) -> Names {
     all
 }
 
+/// `RESOLVE_NO_SYMLINKS`.
+pub const RESOLVE_NO_SYMLINKS: u64 = 0x04;
+/// `RESOLVE_BENEATH`.
+pub const RESOLVE_BENEATH: u64 = 0x08;
+/// `RESOLVE_IN_ROOT`.
+pub const RESOLVE_IN_ROOT: u64 = 0x10;
+
 /// RESOLVE_* of openat2.
 #[must_use]
 pub fn resolve_flags(flags: u64) -> Names {
     let known = [
         (0x01, "RESOLVE_NO_XDEV"),
         (0x02, "RESOLVE_NO_MAGICLINKS"),
-        (0x04, "RESOLVE_NO_SYMLINKS"),
-        (0x08, "RESOLVE_BENEATH"),
-        (0x10, "RESOLVE_IN_ROOT"),
+        (RESOLVE_NO_SYMLINKS, "RESOLVE_NO_SYMLINKS"),
+        (RESOLVE_BENEATH, "RESOLVE_BENEATH"),
+        (RESOLVE_IN_ROOT, "RESOLVE_IN_ROOT"),
         (0x20, "RESOLVE_CACHED"),
     ];
     names(flags, &known)
@@ -202,13 +230,15 @@ pub fn rename_flags(flags: u64) -> Names {
     names(flags, &[(0x01, "RENAME_NOREPLACE"), (0x02, "RENAME_EXCHANGE"), (0x04, "RENAME_WHITEOUT")])
 }
 
+/// `AT_SYMLINK_FOLLOW`.
+pub const AT_SYMLINK_FOLLOW: u64 = 0x400;
 /// `AT_REMOVEDIR`.
 pub const AT_REMOVEDIR: u64 = 0x200;
 
 /// AT_* of unlinkat(2) and linkat(2).
 #[must_use]
 pub fn at_flags(flags: u64) -> Names {
-    names(flags, &[(AT_REMOVEDIR, "AT_REMOVEDIR"), (0x400, "AT_SYMLINK_FOLLOW"), (0x1000, "AT_EMPTY_PATH")])
+    names(flags, &[(AT_REMOVEDIR, "AT_REMOVEDIR"), (AT_SYMLINK_FOLLOW, "AT_SYMLINK_FOLLOW"), (0x1000, "AT_EMPTY_PATH")])
 }
 
 /// XATTR_* of setxattr(2).
@@ -245,6 +275,8 @@ mod tests {
     fn opcodes_have_their_numbers() {
         assert_eq!((name(0), name(23), name(64), name(65)), (Some("NOP"), Some("WRITE"), Some("URING_CMD128"), None));
         assert_eq!((number("MKDIRAT"), number("FTRUNCATE"), number("X")), (Some(37), Some(55), None));
+        let known = [RENAMEAT, UNLINKAT, MKDIRAT, SYMLINKAT, LINKAT, FSETXATTR, SETXATTR].map(name).map(Option::unwrap);
+        assert_eq!(known, ["RENAMEAT", "UNLINKAT", "MKDIRAT", "SYMLINKAT", "LINKAT", "FSETXATTR", "SETXATTR"]);
     }
 
     #[test]

@@ -123,18 +123,20 @@ impl Pipeline {
 enum Verdict {
     Fits,
     FitsNot,
-    /// Its paths are not known, not whole, or not those of the process's mount namespace.
+    /// Its paths are not known, not certain, not whole, or not those of the process's mount namespace.
     Unknown,
 }
 
 fn judge(event: &Event, globs: &GlobSet) -> Verdict {
-    let paths = event.data.paths();
+    let (paths, asked) = (event.data.paths(), event.data.asked());
     let known = || paths.into_iter().flatten();
-    if known().any(|path| globs.is_match(&path.text)) {
+    let names = asked.map(|asked| &asked.names[..]).unwrap_or_default();
+    if known().chain(names).any(|path| globs.is_match(&path.text)) {
         return Verdict::Fits;
     }
     let process = event.process.as_deref().map(|p| &**p);
-    if event.data.has_unknown_path() || known().any(|path| path.truncated || path.detached(process).is_some()) {
+    let unsure = asked.is_some_and(|asked| !asked.certain) || event.data.has_unknown_path();
+    if unsure || known().any(|path| path.truncated || path.detached(process).is_some()) {
         return Verdict::Unknown;
     }
     Verdict::FitsNot

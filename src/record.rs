@@ -1,7 +1,7 @@
 //! Bytes of the ring buffer to records: pure, and never trusting what the bytes say of themselves.
 
 use crate::kernel::{rw_class, rw_failure, rw_failure_key, rw_file_key, rw_row};
-use crate::kernel::{rw_created, rw_names, rw_path, rw_request, rw_task, rw_write};
+use crate::kernel::{rw_created, rw_directory, rw_names, rw_path, rw_request, rw_task, rw_write};
 
 /// Where the variable part of path and task records starts; `RW_DATA_OFFSET`.
 const DATA_OFFSET: usize = 112;
@@ -46,6 +46,8 @@ pub mod flag {
     pub const NO_SQE: u32 = 1 << 28;
     /// The path begins at a directory that is not mounted in the way in which the file was reached.
     pub const UNREACHABLE: u32 = 1 << 21;
+    /// Root and current directory at the end are those of the submission.
+    pub const SAME_PLACE: u32 = 1 << 29;
 }
 
 /// In place of a path's id: why the path of an open file is not known; `enum rw_path_unknown`.
@@ -134,13 +136,32 @@ impl std::ops::Deref for Request {
     }
 }
 
+/// A directory that names are relative to; all zero: not known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Directory {
+    /// Id of its path.
+    pub path_id: u64,
+    /// Its inode number.
+    pub inode: u64,
+    /// Id of its mount.
+    pub mount: u32,
+}
+
+impl From<rw_directory> for Directory {
+    fn from(raw: rw_directory) -> Self {
+        Self { path_id: raw.path_id, inode: raw.inode, mount: raw.mount }
+    }
+}
+
 /// The strings of a request, sent at its submission.
 #[derive(Debug, Clone, Copy)]
 pub struct Names<'a> {
     /// The id that the request refers to.
     pub id: u64,
-    /// Ids of the paths that the first two are relative to.
-    pub from: [u64; 2],
+    /// What the first two are relative to.
+    pub from: [Directory; 2],
+    /// What `..` does not lead out of.
+    pub root: Directory,
     /// Two names of files, and another string; empty where there is none.
     pub strings: [&'a [u8]; 3],
 }
@@ -329,7 +350,7 @@ fn names(bytes: &[u8]) -> Result<Names<'_>, Malformed> {
         let len = usize::try_from(len).unwrap_or(usize::MAX);
         (*string, rest) = rest.split_at_checked(len).ok_or(Malformed::Short(bytes.len()))?;
     }
-    Ok(Names { id: raw.names_id, from: raw.from, strings })
+    Ok(Names { id: raw.names_id, from: raw.from.map(Directory::from), root: raw.root.into(), strings })
 }
 
 /// Decodes one record.

@@ -159,6 +159,8 @@ static __always_inline void finish(const bool typed, struct io_kiocb *req, u8 op
 	if (cfg.others && !is_write(opcode)) {
 		if (!op_file(w, req, task))
 			goto lost;
+		if (is_same_place(w, task))
+			rec->flags |= RW_F_SAME_PLACE;
 	} else if (!end_file(typed, w, req, task, result)) {
 		goto lost;
 	}

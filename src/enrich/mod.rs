@@ -2,10 +2,12 @@
 
 mod clock;
 mod file;
+mod lookup;
 mod memory;
 mod name;
 mod process;
 mod request;
+mod tree;
 
 use std::sync::Arc;
 
@@ -15,6 +17,7 @@ pub use memory::Memory;
 pub(crate) use process::join;
 
 use self::name::Held;
+use self::tree::System;
 use crate::event::ops::Step;
 use crate::event::{
     Completion, Data, Event, Executor, IoWrite, Opcode, Outcome, PathUnknown, Pointer, Process, Rendered, Submitter,
@@ -35,6 +38,8 @@ pub struct Enricher {
     paths: Memory<Arc<Rendered<Text>>>,
     tasks: Memory<Arc<Rendered<Process>>>,
     names: Memory<Held>,
+    /// Looks names up; `None`: they are told by text.
+    system: Option<System>,
     clock: Clock,
     selection: Selection,
     /// Tell each request's steps.
@@ -59,12 +64,20 @@ impl Enricher {
             paths: Memory::default(),
             tasks: Memory::default(),
             names: Memory::default(),
+            system: None,
             clock: Clock::now(),
             selection,
             life,
             request_flags,
             keys: [random(), random()],
         }
+    }
+
+    /// Looks names up in the file system.
+    #[must_use]
+    pub fn with_lookup(mut self) -> Self {
+        self.system = System::new();
+        self
     }
 
     /// Takes a record, and gives the events that it makes.

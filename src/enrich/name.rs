@@ -1,96 +1,198 @@
-//! Names that programs give, put together with the directories that they are relative to.
+//! Names that programs give, and the files that they lead to.
 
 use std::sync::Arc;
 
-use crate::event::ops::{Named, OldNew, PathSource, PathText};
-use crate::event::{Rendered, Text};
-use crate::record::Names;
+use super::lookup::{self, Answer, Base, Question};
+use crate::event::ops::{Asked, Named, OldNew, PathSource, PathText};
+use crate::event::{Rendered, Root, Text};
+use crate::record::{Directory, Names};
 
-/// A name as it was given, and where it leads.
+/// A directory, and its path at the submission.
 #[derive(Debug, Clone)]
-pub(super) struct Name {
-    given: Text,
-    path: Option<PathText>,
+struct Place {
+    path: PathText,
+    directory: Directory,
 }
 
-/// What a request brought along, joined with the paths of its directories.
+impl Place {
+    /// `None`: its path does not lead there from the root of its mount namespace.
+    fn base<'a>(&self, path: &'a [u8]) -> Option<Base<'a>> {
+        let Directory { inode, mount, .. } = self.directory;
+        let below_root = matches!(self.path.root, Root::Namespace(_)) && !self.path.truncated;
+        below_root.then_some(Base { path, inode, mount: mount.into() })
+    }
+}
+
+/// What a request brought along of names.
 #[derive(Debug, Clone)]
 pub(super) struct Held {
     /// By position in the record.
-    names: [Option<Name>; 2],
+    given: [Vec<u8>; 2],
     /// What is no file of its own: the target of a symbolic link, the name of an attribute.
     pub(super) other: Option<Text>,
-    /// The paths that the record refers to.
-    from: [Option<PathText>; 2],
+    /// What the names are relative to, and what `..` does not lead out of.
+    from: [Option<Place>; 2],
+    root: Option<Place>,
+}
+
+/// How the kernel looks one name up.
+#[derive(Debug, Clone, Copy, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a rule of its own")]
+pub(super) struct Rules {
+    /// A link at its end is followed.
+    pub(super) follow: bool,
+    /// RESOLVE_NO_SYMLINKS.
+    pub(super) no_links: bool,
+    /// RESOLVE_IN_ROOT.
+    pub(super) in_root: bool,
+    /// RESOLVE_BENEATH.
+    pub(super) beneath: bool,
+    /// It is relative to a descriptor, unless it is absolute.
+    pub(super) by_descriptor: bool,
+    /// Root and current directory were the same from the submission to the end.
+    pub(super) same_place: bool,
+}
+
+/// Where a name leads.
+#[derive(Debug, Clone)]
+pub(super) struct Led {
+    given: Text,
+    path: Option<PathText>,
+    source: PathSource,
+    certain: bool,
+    asked: Vec<Text>,
 }
 
 impl Held {
     pub(super) fn new(record: &Names<'_>, path_of: impl Fn(u64) -> Option<PathText>) -> Self {
-        let from = record.from.map(path_of);
-        let name = |i: usize| {
-            let given = record.strings[i];
-            if given.is_empty() {
-                return None;
-            }
-            let path = from[i].as_ref().map(|base| {
-                let text = Text::new(&join(&base.exact(), given), base.truncated).below(base.root);
-                Arc::new(Rendered::new(text))
-            });
-            Some(Name { given: Text::new(given, false), path })
-        };
-        let other = Some(record.strings[2]).filter(|s| !s.is_empty()).map(|s| Text::new(s, false));
-        Self { names: [name(0), name(1)], other, from }
+        let place = |directory: Directory| Some(Place { path: path_of(directory.path_id)?, directory });
+        let [old, new, other] = record.strings;
+        Self {
+            given: [old.to_vec(), new.to_vec()],
+            other: Some(other).filter(|s| !s.is_empty()).map(|s| Text::new(s, false)),
+            from: record.from.map(place),
+            root: place(record.root),
+        }
     }
 
     /// The file that a second descriptor named.
     pub(super) fn second_file(&self) -> Option<&PathText> {
-        self.from[1].as_ref()
+        self.from[1].as_ref().map(|place| &place.path)
+    }
+
+    /// Where one of the names leads: `acted` is the kernel's own word, `look_up` asks the file system, and where neither
+    /// tells, the name says what it says.
+    pub(super) fn lead(
+        &self,
+        i: usize,
+        rules: Rules,
+        source: PathSource,
+        acted: Option<&PathText>,
+        look_up: impl FnOnce(Question<'_>) -> Option<Answer>,
+    ) -> Option<Led> {
+        let given = &self.given[i][..];
+        if given.is_empty() {
+            return None;
+        }
+        let mut led = Led {
+            given: Text::new(given, false),
+            path: None,
+            source,
+            certain: false,
+            asked: vec![Text::new(given, false)],
+        };
+        if let Some(path) = acted {
+            (led.path, led.source, led.certain) = (Some(Arc::clone(path)), PathSource::Kernel, true);
+        }
+        let Some(from) = &self.from[i] else { return Some(led) };
+        let absolute = given.starts_with(b"/");
+        let base = from.path.exact();
+        let root = if rules.in_root { Some(from) } else { self.root.as_ref() };
+        let floor = root.map(|place| place.path.exact()).unwrap_or_default();
+        let below = |path: &[u8]| Text::new(path, from.path.truncated).below(from.path.root);
+        let literal = below(&join(&base, &floor, given));
+        led.asked = vec![literal.clone(), below(&collapse(&base, &floor, given))];
+        if led.certain {
+            return Some(led);
+        }
+        let question = || {
+            let root = root?.base(&floor)?;
+            let (follow, links) = (rules.follow, !rules.no_links);
+            Some(Question { root, base: from.base(&base)?, given, follow, links, since_ns: 0 })
+        };
+        // What it does not allow fails, wherever it would have led.
+        let refused = rules.beneath && (absolute || given.split(|&b| b == b'/').any(|part| part == b".."));
+        let answer = if source == PathSource::Name && !refused { question().and_then(look_up) } else { None };
+        let text = match answer {
+            Some(answer) => {
+                led.source = PathSource::Lookup;
+                // A descriptor may name another file for as long as that takes.
+                let by_place = !rules.in_root && (absolute || !rules.by_descriptor);
+                led.certain = answer.sure && rules.same_place && by_place;
+                below(&answer.path)
+            }
+            None => literal,
+        };
+        led.path = Some(Arc::new(Rendered::new(text)));
+        Some(led)
     }
 }
 
-/// `given` below `base`, without `.` and empty names, and without what `..` takes back. An absolute name begins again:
-/// then `base` is the root directory of the process.
-fn join(base: &[u8], given: &[u8]) -> Vec<u8> {
-    let parts = |path: &'_ [u8]| -> Vec<Vec<u8>> {
-        path.split(|&b| b == b'/').filter(|part| !part.is_empty()).map(<[u8]>::to_vec).collect()
-    };
-    let mut path = parts(base);
-    let floor = if given.starts_with(b"/") { path.len() } else { 0 };
-    for part in parts(given) {
-        match &part[..] {
-            b"." => {}
-            b".." if path.len() > floor => drop(path.pop()),
-            b".." => {}
-            _ => path.push(part),
+/// `given` below `base`, whose own names are no links: only the `..` at its beginning is taken back, since behind a name
+/// that may be a link it leads elsewhere. `floor` is the path that nothing leads out of.
+fn join(base: &[u8], floor: &[u8], given: &[u8]) -> Vec<u8> {
+    put_together(base, floor, given, false)
+}
+
+/// The same with every `..` taken back, as one reads it.
+fn collapse(base: &[u8], floor: &[u8], given: &[u8]) -> Vec<u8> {
+    put_together(base, floor, given, true)
+}
+
+fn put_together(base: &[u8], floor: &[u8], given: &[u8], all: bool) -> Vec<u8> {
+    let floor: Vec<&[u8]> = lookup::parts(floor).collect();
+    let mut path: Vec<&[u8]> = lookup::parts(base).collect();
+    let mut straight = true;
+    for part in lookup::parts(given) {
+        match part {
+            b".." if straight || all => {
+                if path != floor {
+                    path.pop();
+                }
+            }
+            _ => {
+                straight = false;
+                path.push(part);
+            }
         }
     }
-    let mut joined = vec![];
-    for part in &path {
-        joined.push(b'/');
-        joined.extend_from_slice(part);
-    }
-    if joined.is_empty() { b"/".to_vec() } else { joined }
+    lookup::path(path)
 }
 
 /// One of the names, as an event has it.
-pub(super) fn named(held: Option<&Held>, i: usize, source: PathSource, dirfd: Option<i32>) -> Named {
-    let Some(name) = held.and_then(|h| h.names[i].as_ref()) else { return Named { dirfd, ..Named::default() } };
+pub(super) fn named(led: Option<&Led>, dirfd: Option<i32>) -> Named {
+    let Some(led) = led else { return Named { dirfd, ..Named::default() } };
     Named {
-        path_bytes: name.path.as_ref().and_then(|p| p.bytes.clone()),
-        path_source: name.path.is_some().then_some(source),
-        path: name.path.clone(),
-        path_given_bytes: name.given.bytes.clone(),
-        path_given: Some(name.given.clone()),
+        path_bytes: led.path.as_ref().and_then(|p| p.bytes.clone()),
+        path_source: led.path.is_some().then_some(led.source),
+        path_certain: led.certain,
+        path: led.path.clone(),
+        path_given_bytes: led.given.bytes.clone(),
+        path_given: Some(led.given.clone()),
         dirfd,
+        asked: Asked { names: led.asked.clone(), certain: led.certain },
     }
 }
 
 /// Both names.
-pub(super) fn old_new(held: Option<&Held>, source: PathSource, dirfds: Option<(i32, i32)>) -> OldNew {
-    let old = named(held, 0, source, dirfds.map(|d| d.0));
-    let new = named(held, 1, source, dirfds.map(|d| d.1));
+pub(super) fn old_new(led: &[Option<Led>; 2], dirfds: Option<(i32, i32)>) -> OldNew {
+    let old = named(led[0].as_ref(), dirfds.map(|d| d.0));
+    let new = named(led[1].as_ref(), dirfds.map(|d| d.1));
+    let asked = asked(led, true);
     OldNew {
-        path_source: old.path_source.or(new.path_source),
+        path_source: old.path_source.max(new.path_source),
+        path_certain: asked.certain,
+        asked,
         old_path: old.path,
         old_path_bytes: old.path_bytes,
         old_path_given: old.path_given,
@@ -104,20 +206,79 @@ pub(super) fn old_new(held: Option<&Held>, source: PathSource, dirfds: Option<(i
     }
 }
 
+/// What was asked for by name, and what is told of that; `both`: by two names.
+pub(super) fn asked(led: &[Option<Led>; 2], both: bool) -> Asked {
+    let known = led.iter().flatten().filter(|led| led.certain).count();
+    let mut names: Vec<Text> = led.iter().flatten().flat_map(|led| led.asked.iter().cloned()).collect();
+    names.extend(led.iter().flatten().filter_map(|led| led.path.as_ref()).map(|path| Text::clone(path)));
+    Asked { names, certain: known == if both { 2 } else { 1 } }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn text(bytes: &[u8]) -> String {
+        String::from_utf8_lossy(bytes).into_owned()
+    }
+
     #[test]
     fn names_are_relative_to_their_directory() {
-        let joined = |base: &str, given: &str| String::from_utf8(join(base.as_bytes(), given.as_bytes())).unwrap();
+        let joined = |base: &str, given: &str| text(&join(base.as_bytes(), b"/", given.as_bytes()));
         assert_eq!(joined("/a/b", "c"), "/a/b/c");
         assert_eq!(joined("/a/b", "./c//d/"), "/a/b/c/d");
         assert_eq!(joined("/a/b", "../../../c"), "/c");
         assert_eq!(joined("/", "/etc/passwd"), "/etc/passwd");
         assert_eq!(joined("/", "/"), "/");
-        // In a chroot nothing leads out of it.
+    }
+
+    #[test]
+    fn behind_what_may_be_a_link_nothing_is_taken_back() {
+        assert_eq!(text(&join(b"/a", b"/", b"../link/../x")), "/link/../x");
+        assert_eq!(text(&collapse(b"/a", b"/", b"../link/../x")), "/x");
+    }
+
+    #[test]
+    fn nothing_leads_out_of_a_chroot() {
+        let joined = |base: &str, given: &str| text(&join(base.as_bytes(), b"/jail", given.as_bytes()));
         assert_eq!(joined("/jail", "/../../etc"), "/jail/etc");
         assert_eq!(joined("/jail", "/.."), "/jail");
+        assert_eq!(joined("/jail/a/b", "../../../../x"), "/jail/x");
+        assert_eq!(text(&collapse(b"/jail/a", b"/jail", b"c/../../../x")), "/jail/x");
+        // From outside of the root nothing stops there.
+        assert_eq!(joined("/etc", "../../x"), "/x");
+    }
+
+    fn place(path: &str) -> Place {
+        let path = Arc::new(Rendered::new(Text::new(path.as_bytes(), false).below(Root::Namespace(1))));
+        Place { path, directory: Directory { path_id: 1, inode: 2, mount: 3 } }
+    }
+
+    fn lead(given: &str, rules: Rules, answer: Option<(&str, bool)>) -> Led {
+        let held = Held {
+            given: [given.as_bytes().to_vec(), vec![]],
+            other: None,
+            from: [Some(place("/a")), None],
+            root: Some(place("/")),
+        };
+        let answer = answer.map(|(path, sure)| Answer { path: path.as_bytes().to_vec(), sure });
+        held.lead(0, rules, PathSource::Name, None, |_| answer).expect("a name")
+    }
+
+    #[test]
+    fn only_what_cannot_have_changed_is_certain() {
+        let stays = Rules { same_place: true, ..Rules::default() };
+        let found = Some(("/b/x", true));
+        let told = lead("link/../x", stays, found);
+        assert_eq!((told.path.as_ref().map(|p| &p.text[..]), told.certain), (Some("/b/x"), true));
+        assert_eq!(told.asked.iter().map(|t| &t.text[..]).collect::<Vec<_>>(), ["/a/link/../x", "/a/x"]);
+        assert!(!lead("x", Rules::default(), found).certain);
+        assert!(!lead("x", Rules { by_descriptor: true, ..stays }, found).certain);
+        assert!(lead("/x", Rules { by_descriptor: true, ..stays }, found).certain);
+        assert!(!lead("/x", Rules { in_root: true, ..stays }, found).certain);
+        assert!(!lead("x", stays, Some(("/b/x", false))).certain);
+        let text = lead("link/../x", stays, None);
+        assert_eq!((text.path.as_ref().map(|p| &p.text[..]), text.certain), (Some("/a/link/../x"), false));
+        assert_eq!(text.source, PathSource::Name);
     }
 }

@@ -1,11 +1,11 @@
 //! Requests of any opcode to their events.
 
-use super::name::{Held, named, old_new};
+use super::name::{Held, Led, Rules, asked, named, old_new};
 use super::{Enricher, completion, errno_name, executor, latency, outcome, submitter};
 use crate::event::files::{FileModification, SecurityFileOpen, VfsWrite};
 use crate::event::ops::{
-    Descriptor, File, IoFallocate, IoFsync, IoFtruncate, IoIssueSqe, IoMkdirat, IoOpenat, IoRenameat, IoSetxattr,
-    IoSplice, IoSymlinkat, IoUnlinkat, IoUringCmd, IoUringCreate, PathSource, Stage, Step,
+    Asked, Descriptor, File, IoFallocate, IoFsync, IoFtruncate, IoIssueSqe, IoMkdirat, IoOpenat, IoRenameat,
+    IoSetxattr, IoSplice, IoSymlinkat, IoUnlinkat, IoUringCmd, IoUringCreate, PathSource, Stage, Step,
 };
 use crate::event::{Data, Event, Outcome, Pointer, ops};
 use crate::opcode;
@@ -64,27 +64,49 @@ impl Enricher {
     /// The events of a request that are told.
     pub(super) fn request(&mut self, r: &Request, emit: &mut impl FnMut(&Event)) {
         let held = self.names.remove(r.names_id);
+        let led = held.as_ref().map(|held| self.lead(r, held)).unwrap_or_default();
         let kind = Kind::of_opcode(r.write.opcode);
         if kind == Some(Kind::IoWrite) && self.selection.has(Kind::IoWrite) {
             let steps = self.life.then(|| life(r));
             emit(&self.write(&r.write, steps));
         }
         if let Some(kind) = kind.filter(|&kind| kind != Kind::IoWrite && self.selection.has(kind))
-            && let Some(data) = self.particular(kind, r, held.as_ref())
+            && let Some(data) = self.particular(kind, r, held.as_ref(), &led)
         {
             emit(&self.event(r, data));
         }
         if self.selection.has(Kind::IoIssueSqe) {
+            let file = self.file(&r.write);
+            let named = led.iter().any(Option::is_some).then(|| {
+                let both = matches!(kind, Some(Kind::IoRenameat | Kind::IoLinkat));
+                let asked = asked(&led, both);
+                // What was opened has a path of its own.
+                Asked { certain: asked.certain || file.path.is_some(), ..asked }
+            });
             let data = Data::IoIssueSqe(IoIssueSqe {
-                file: self.file(&r.write),
+                file,
                 flags: r.req_flags,
                 flag_names: opcode::request_flags(r.req_flags, &self.request_flags),
                 sq_thread: r.write.has(flag::SQPOLL),
                 sq_thread_id: Some(r.sq_tid).filter(|&tid| tid != 0),
                 request: self.common(r, kind),
+                asked: named,
             });
             emit(&self.event(r, data));
         }
+    }
+
+    /// Where the names of a request lead.
+    fn lead(&mut self, r: &Request, held: &Held) -> [Option<Led>; 2] {
+        let Self { system, tasks, paths, .. } = self;
+        let namespace = tasks.get(r.write.task_id).map(|task| task.mount_ns);
+        let mut system = system.as_mut().filter(|system| namespace == Some(system.namespace()));
+        let source = if r.write.has(flag::USER_NAMES) { PathSource::UserMemory } else { PathSource::Name };
+        let submit_ns = i64::try_from(r.write.submit_ns).unwrap_or(i64::MAX);
+        [0, 1].map(|i| {
+            let acted = Some(r.acted[i]).filter(|&id| id != 0).and_then(|id| paths.get(id));
+            held.lead(i, rules(r, i), source, acted, |question| system.as_mut()?.look_up(question, submit_ns))
+        })
     }
 
     /// A ring was created.
@@ -189,15 +211,14 @@ impl Enricher {
     }
 
     /// What an operation says beside what all requests say. `None`: the kind has no requests.
-    fn particular(&self, kind: Kind, r: &Request, held: Option<&Held>) -> Option<Data> {
+    fn particular(&self, kind: Kind, r: &Request, held: Option<&Held>, led: &[Option<Led>; 2]) -> Option<Data> {
         let w = &r.write;
         let seen = w.has(flag::SUBMIT);
         let request = self.common(r, Some(kind));
         let file = self.file(w);
         let descriptor = Descriptor { fd: seen.then_some(w.fd), fixed_file: w.has(flag::FIXED_FILE) };
-        let source = if w.has(flag::USER_NAMES) { PathSource::UserMemory } else { PathSource::Name };
         let dirfd = seen.then_some(w.fd);
-        let name = |i| named(held, i, source, dirfd);
+        let name = || named(led[0].as_ref(), dirfd);
         let pos = Some(w.asked_pos).filter(|_| seen);
         let current = |offset: i64| Some(offset).filter(|&o| seen && o != -1);
         let [a, b, c, d] = r.arg;
@@ -213,9 +234,11 @@ impl Enricher {
                 let flags = unsigned(a);
                 let opened = w.result >= 0 && matches!(w.end, End::Cqe | End::Overflow);
                 let created = opened.then(|| w.has(flag::CREATED));
-                let mut name = name(0);
+                let mut name = name();
                 if file.path.is_some() {
                     name.path_source = Some(PathSource::File);
+                    name.path_certain = true;
+                    name.asked.certain = true;
                     name.path_bytes = file.path_bytes;
                     name.path = file.path;
                 }
@@ -284,7 +307,7 @@ impl Enricher {
             }
             Kind::IoRenameat | Kind::IoLinkat => {
                 let flags = unsigned(b);
-                let names = old_new(held, source, seen.then_some((w.fd, number(a))));
+                let names = old_new(led, seen.then_some((w.fd, number(a))));
                 let linked = kind == Kind::IoLinkat;
                 let flag_names = if linked { opcode::at_flags(flags) } else { opcode::rename_flags(flags) };
                 let renamed = IoRenameat { names, flags, flag_names, request };
@@ -293,28 +316,30 @@ impl Enricher {
             Kind::IoUnlinkat => {
                 let flags = u64::from(low(a));
                 Data::IoUnlinkat(IoUnlinkat {
-                    name: name(0),
+                    name: name(),
                     directory: flags & opcode::AT_REMOVEDIR != 0,
                     flags,
                     flag_names: opcode::at_flags(flags),
                     request,
                 })
             }
-            Kind::IoMkdirat => Data::IoMkdirat(IoMkdirat { name: name(0), mode: low(a), request }),
+            Kind::IoMkdirat => Data::IoMkdirat(IoMkdirat { name: name(), mode: low(a), request }),
             Kind::IoSymlinkat => {
                 let target = held.and_then(|h| h.other.clone());
                 Data::IoSymlinkat(IoSymlinkat {
-                    name: named(held, 1, source, seen.then_some(number(a))),
+                    name: named(led[1].as_ref(), seen.then_some(number(a))),
                     target_bytes: target.as_ref().and_then(|t| t.bytes.clone()),
                     target,
                     request,
                 })
             }
             Kind::IoSetxattr => {
-                let by_descriptor = w.opcode == FSETXATTR;
-                let mut path = named(held, 0, source, None);
+                let by_descriptor = w.opcode == opcode::FSETXATTR;
+                let mut path = named(led[0].as_ref(), None);
                 if by_descriptor {
                     path.path_source = file.path.is_some().then_some(PathSource::File);
+                    path.path_certain = file.path.is_some();
+                    path.asked.certain = path.path_certain;
                     path.path_bytes = file.path_bytes;
                     path.path = file.path;
                 }
@@ -341,6 +366,35 @@ impl Enricher {
     }
 }
 
+/// How the kernel looks up the name at `i`.
+fn rules(r: &Request, i: usize) -> Rules {
+    let [flags, at_flags, resolve, _] = r.arg.map(unsigned);
+    // Changes of the place are counted in 32 bits.
+    let soon = r.write.end_ns.saturating_sub(r.write.submit_ns) < 60_000_000_000;
+    let mut rules = Rules { same_place: soon && r.write.has(flag::SAME_PLACE), ..Rules::default() };
+    let dirfd = match Kind::of_opcode(r.write.opcode) {
+        Some(Kind::IoOpenat) => {
+            let made = flags & opcode::O_CREAT != 0 && flags & opcode::O_EXCL != 0;
+            rules.follow = flags & opcode::O_NOFOLLOW == 0 && !made;
+            rules.no_links = resolve & opcode::RESOLVE_NO_SYMLINKS != 0;
+            rules.in_root = resolve & opcode::RESOLVE_IN_ROOT != 0;
+            rules.beneath = resolve & opcode::RESOLVE_BENEATH != 0;
+            r.write.fd
+        }
+        Some(Kind::IoSetxattr) => {
+            rules.follow = true;
+            AT_FDCWD
+        }
+        Some(Kind::IoLinkat) if i == 0 => {
+            rules.follow = at_flags & opcode::AT_SYMLINK_FOLLOW != 0;
+            r.write.fd
+        }
+        _ if i == 0 => r.write.fd,
+        _ => number(r.arg[0]),
+    };
+    rules.by_descriptor = dirfd != AT_FDCWD;
+    rules
+}
+
+const AT_FDCWD: i32 = -100;
 const IORING_SETUP_SQPOLL: u32 = 1 << 1;
-/// IORING_OP_FSETXATTR
-const FSETXATTR: u8 = 41;

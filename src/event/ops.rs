@@ -149,13 +149,17 @@ pub struct Descriptor {
     pub fixed_file: bool,
 }
 
-/// Where a path comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+/// Where a path comes from. The later in this list, the less is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PathSource {
     /// From the kernel's own file object, after the fact.
     File,
-    /// From the name that the kernel acts on (its own copy) and the directory that it is relative to, when the request was prepared. Symbolic links in it are not followed.
+    /// From the directory entry that the kernel acted upon, when it did so (plans fentry and kprobe).
+    Kernel,
+    /// From the name that the kernel acts on (its own copy) and the directory that it is relative to, looked up by ringwatch after the fact as the kernel does: links followed, `..` behind them taken back, within the process's root.
+    Lookup,
+    /// The same put together by text: links are not followed, and `..` behind a name stands as it was given.
     Name,
     /// The same from the program's memory, which it can change meanwhile: the kernel refused the request before it had a copy.
     UserMemory,
@@ -172,6 +176,8 @@ pub struct Named {
     pub path_bytes: Option<String>,
     /// Where path comes from. Null without it.
     pub path_source: Option<PathSource>,
+    /// path is that of the file that was acted upon, whatever the program did meanwhile. False: links, directories or descriptors may have changed between submission and look-up, or path is null. `--path` never leaves such an event out.
+    pub path_certain: bool,
     /// The name as the program gave it.
     #[schemars(with = "Option<String>")]
     pub path_given: Option<Text>,
@@ -180,6 +186,18 @@ pub struct Named {
     pub path_given_bytes: Option<String>,
     /// Descriptor of the directory that the name is relative to; -100: the current directory.
     pub dirfd: Option<i32>,
+    /// For `--path` alone.
+    #[serde(skip)]
+    pub asked: Asked,
+}
+
+/// What a program asked for by name, whatever that led to.
+#[derive(Debug, Clone, Default)]
+pub struct Asked {
+    /// The names below their directories, `..` as given and taken back.
+    pub names: Vec<Text>,
+    /// It is known what they led to.
+    pub certain: bool,
 }
 
 /// The old and the new name of a file.
@@ -213,8 +231,13 @@ pub struct OldNew {
     pub new_path_given_bytes: Option<String>,
     /// Descriptor of the directory that the new name is relative to; -100: the current directory.
     pub new_dirfd: Option<i32>,
-    /// Where the paths come from.
+    /// Where the paths come from; of two sources the lesser one.
     pub path_source: Option<PathSource>,
+    /// Both paths are those that were acted upon, whatever the program did meanwhile. False: links, directories or descriptors may have changed between submission and look-up, or a path is null. `--path` never leaves such an event out.
+    pub path_certain: bool,
+    /// For `--path` alone.
+    #[serde(skip)]
+    pub asked: Asked,
 }
 
 /// A request of any opcode.
@@ -234,6 +257,9 @@ pub struct IoIssueSqe {
     pub sq_thread_id: Option<u32>,
     #[serde(flatten)]
     pub request: Request,
+    /// For `--path` alone: `None` where it brought no name along.
+    #[serde(skip)]
+    pub asked: Option<Asked>,
 }
 
 /// A file was opened (OPENAT, OPENAT2).

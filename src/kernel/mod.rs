@@ -32,7 +32,9 @@ pub(crate) mod skel {
 
 /// The records as the kernel side writes them; see `bpf/record.h`.
 pub(crate) use skel::rings::types::rw_ring;
-pub(crate) use skel::typed::types::{rw_created, rw_names, rw_path, rw_queue, rw_request, rw_task, rw_write};
+pub(crate) use skel::typed::types::{
+    rw_created, rw_directory, rw_names, rw_path, rw_queue, rw_request, rw_task, rw_write,
+};
 
 /// The sums as the kernel side holds them; see `bpf/sums.h`.
 pub(crate) use skel::typed::types::{rw_class, rw_failure, rw_failure_key, rw_file_key, rw_row};

@@ -64,6 +64,22 @@ pub enum Probe {
     FileUpdateTime,
     /// An open file ends.
     SecurityFileFree,
+    /// A name is about to be removed.
+    SecurityPathUnlink,
+    /// A directory is about to be removed.
+    SecurityPathRmdir,
+    /// A directory is about to be made.
+    SecurityPathMkdir,
+    /// A symbolic link is about to be made.
+    SecurityPathSymlink,
+    /// A hard link is about to be made.
+    SecurityPathLink,
+    /// A file is about to be renamed.
+    SecurityPathRename,
+    /// A mount is about to be written to.
+    MntWantWrite,
+    /// An extended attribute is about to be set.
+    VfsSetxattr,
     /// A process forked: the followed tree grows.
     SchedProcessFork,
     /// A process ended: the followed tree shrinks.
@@ -80,8 +96,20 @@ impl Probe {
         Self::IoUringComplete,
     ];
 
+    /// Those that tell which file a name led to; of an attribute the mount first.
+    pub const NAMES: [Self; 8] = [
+        Self::SecurityPathUnlink,
+        Self::SecurityPathRmdir,
+        Self::SecurityPathMkdir,
+        Self::SecurityPathSymlink,
+        Self::SecurityPathLink,
+        Self::SecurityPathRename,
+        Self::MntWantWrite,
+        Self::VfsSetxattr,
+    ];
+
     /// All of them.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 39] = [
         Self::IoUringSubmitReq,
         Self::IoUringSubmitSqe,
         Self::IoUringReqFailed,
@@ -111,6 +139,14 @@ impl Probe {
         Self::KiocbModified,
         Self::FileUpdateTime,
         Self::SecurityFileFree,
+        Self::SecurityPathUnlink,
+        Self::SecurityPathRmdir,
+        Self::SecurityPathMkdir,
+        Self::SecurityPathSymlink,
+        Self::SecurityPathLink,
+        Self::SecurityPathRename,
+        Self::MntWantWrite,
+        Self::VfsSetxattr,
         Self::SchedProcessFork,
         Self::SchedProcessExit,
     ];
@@ -144,6 +180,14 @@ impl Probe {
             Self::KiocbModified => "kiocb_modified",
             Self::FileUpdateTime => "file_update_time",
             Self::SecurityFileFree => "security_file_free",
+            Self::SecurityPathUnlink => "security_path_unlink",
+            Self::SecurityPathRmdir => "security_path_rmdir",
+            Self::SecurityPathMkdir => "security_path_mkdir",
+            Self::SecurityPathSymlink => "security_path_symlink",
+            Self::SecurityPathLink => "security_path_link",
+            Self::SecurityPathRename => "security_path_rename",
+            Self::MntWantWrite => "mnt_want_write",
+            Self::VfsSetxattr => "vfs_setxattr",
             Self::SchedProcessFork => "sched_process_fork",
             Self::SchedProcessExit => "sched_process_exit",
         }
@@ -190,6 +234,7 @@ impl Probe {
                 | Self::IoCqringAddEvent
                 | Self::IoUringSetup
         ) || self.is_of_files()
+            || self.is_of_names()
     }
 
     /// Whether it watches files outside of io_uring.
@@ -208,6 +253,12 @@ impl Probe {
                 | Self::FileUpdateTime
                 | Self::SecurityFileFree
         )
+    }
+
+    /// Whether it tells which file a name led to.
+    #[must_use]
+    pub fn is_of_names(self) -> bool {
+        Self::NAMES.contains(&self)
     }
 
     /// What is lost without this probe; `None`: nothing works without it.
@@ -245,6 +296,14 @@ impl Probe {
             Self::SecurityFileFree => {
                 Some("where a closed file's memory serves another one, the change of that one may not be told")
             }
+            Self::SecurityPathUnlink
+            | Self::SecurityPathRmdir
+            | Self::SecurityPathMkdir
+            | Self::SecurityPathSymlink
+            | Self::SecurityPathLink
+            | Self::SecurityPathRename
+            | Self::MntWantWrite
+            | Self::VfsSetxattr => Some("what a name led to is looked up after the fact, and not certain"),
             Self::SchedProcessFork => Some("children of the followed processes are not followed"),
             Self::SchedProcessExit => Some("a reused process id of the followed tree stays followed"),
         }

@@ -51,6 +51,7 @@ fn main() {
     trials.extend(selections::trials(forms.as_deref().unwrap_or_default()));
     trials.extend(ops::trials(forms.as_deref().unwrap_or_default()));
     trials.extend(fuzz::trials(forms.as_deref().unwrap_or_default()));
+    trials.extend(adversary::names::trials(forms.as_deref().unwrap_or_default()));
     for (name, test) in [
         stepped::TESTS,
         stat::TESTS,

@@ -137,6 +137,22 @@ object!(typed, OpenTypedProgs, TypedProgs, {
     FileUpdateTime Kprobe file_update_time_kprobe
     SecurityFileFree Fentry file_free_fentry
     SecurityFileFree Kprobe file_free_kprobe
+    SecurityPathUnlink Fentry path_unlink_fentry
+    SecurityPathUnlink Kprobe path_unlink_kprobe
+    SecurityPathRmdir Fentry path_rmdir_fentry
+    SecurityPathRmdir Kprobe path_rmdir_kprobe
+    SecurityPathMkdir Fentry path_mkdir_fentry
+    SecurityPathMkdir Kprobe path_mkdir_kprobe
+    SecurityPathSymlink Fentry path_symlink_fentry
+    SecurityPathSymlink Kprobe path_symlink_kprobe
+    SecurityPathLink Fentry path_link_fentry
+    SecurityPathLink Kprobe path_link_kprobe
+    SecurityPathRename Fentry path_rename_fentry
+    SecurityPathRename Kprobe path_rename_kprobe
+    MntWantWrite Fentry want_write_fentry
+    MntWantWrite Kprobe want_write_kprobe
+    VfsSetxattr Fentry setxattr_fentry
+    VfsSetxattr Kprobe setxattr_kprobe
     SchedProcessFork Raw process_fork
     SchedProcessExit Raw process_exit
 } { sweep sweep_slots silent in_flight });
@@ -177,6 +193,22 @@ object!(raw, OpenRawProgs, RawProgs, {
     FileUpdateTime Kprobe file_update_time_kprobe
     SecurityFileFree Fentry file_free_fentry
     SecurityFileFree Kprobe file_free_kprobe
+    SecurityPathUnlink Fentry path_unlink_fentry
+    SecurityPathUnlink Kprobe path_unlink_kprobe
+    SecurityPathRmdir Fentry path_rmdir_fentry
+    SecurityPathRmdir Kprobe path_rmdir_kprobe
+    SecurityPathMkdir Fentry path_mkdir_fentry
+    SecurityPathMkdir Kprobe path_mkdir_kprobe
+    SecurityPathSymlink Fentry path_symlink_fentry
+    SecurityPathSymlink Kprobe path_symlink_kprobe
+    SecurityPathLink Fentry path_link_fentry
+    SecurityPathLink Kprobe path_link_kprobe
+    SecurityPathRename Fentry path_rename_fentry
+    SecurityPathRename Kprobe path_rename_kprobe
+    MntWantWrite Fentry want_write_fentry
+    MntWantWrite Kprobe want_write_kprobe
+    VfsSetxattr Fentry setxattr_fentry
+    VfsSetxattr Kprobe setxattr_kprobe
     SchedProcessFork Raw process_fork
     SchedProcessExit Raw process_exit
 } { sweep sweep_slots silent in_flight });

@@ -3,6 +3,7 @@
 use super::super::facts::{BtfFacts, Facts};
 use super::super::probe::{Choice, Probe, Twin};
 use super::{Files, Found, Look, Object, Plan, PlanKind, Refusal, Unable, Wanted};
+use crate::opcode;
 
 impl Wanted {
     /// Whether anything of it needs this probe.
@@ -30,8 +31,18 @@ impl Wanted {
             Probe::FileModified | Probe::KiocbModified | Probe::FileUpdateTime | Probe::SecurityFileFree => {
                 self.files.modified
             }
+            Probe::SecurityPathRename => self.has(opcode::RENAMEAT),
+            Probe::SecurityPathUnlink | Probe::SecurityPathRmdir => self.has(opcode::UNLINKAT),
+            Probe::SecurityPathMkdir => self.has(opcode::MKDIRAT),
+            Probe::SecurityPathSymlink => self.has(opcode::SYMLINKAT),
+            Probe::SecurityPathLink => self.has(opcode::LINKAT),
+            Probe::MntWantWrite | Probe::VfsSetxattr => self.has(opcode::SETXATTR),
             Probe::SchedProcessFork | Probe::SchedProcessExit => self.tree,
         }
+    }
+
+    fn has(&self, opcode: u8) -> bool {
+        self.opcodes[usize::from(opcode / 64)] & 1 << (opcode % 64) != 0
     }
 
     /// As much of it as remains. `None`: it is not said what to leave out.
@@ -114,14 +125,15 @@ impl Plan {
         }
     }
 
-    /// Of a plan for all requests, what is wanted, and beside it the probes of files and of the process tree.
+    /// Of a plan for all requests, what is wanted, and beside it the probes of files, of names and of the process tree.
     fn telling(mut self, wanted: &Wanted, facts: &Facts) -> Result<Self, Unable> {
         if self.object == Object::Early && (wanted.others() || wanted.wide) {
             return Err(Unable::Requests);
         }
         let files = self.of_files(wanted.files, facts)?;
-        self.probes.extend(files.probes);
-        self.missing.extend(files.missing);
+        let names = self.of_names(facts);
+        self.probes.extend(files.probes.into_iter().chain(names.probes));
+        self.missing.extend(files.missing.into_iter().chain(names.missing));
         self.probes.retain(|choice| wanted.needs(choice.probe));
         self.missing.retain(|(probe, _)| wanted.needs(*probe));
         if !self.tells_anything() {
@@ -161,11 +173,25 @@ impl Plan {
         Ok(found)
     }
 
+    /// The probes that tell which files the names of operations led to, where the plan has programs for functions.
+    fn of_names(&self, facts: &Facts) -> Found {
+        let mut found = Found::default();
+        let twin = match self.kind {
+            PlanKind::Fentry => Twin::Fentry,
+            PlanKind::Kprobe => Twin::Kprobe,
+            PlanKind::Tracepoint | PlanKind::KprobeLegacy => return found,
+        };
+        for probe in Probe::NAMES {
+            found.add(probe, twin, facts.has_function(probe.name()));
+        }
+        found
+    }
+
     /// Whether any of its probes makes events, and is not there for another one.
     fn tells_anything(&self) -> bool {
         let helps =
             |probe| matches!(probe, Probe::SecurityFileFree | Probe::SchedProcessFork | Probe::SchedProcessExit);
-        self.probes.iter().any(|choice| !helps(choice.probe))
+        self.probes.iter().any(|choice| !helps(choice.probe) && !choice.probe.is_of_names())
     }
 
     /// The same plan without typed reads.
@@ -198,10 +224,11 @@ impl Plan {
         }
         plan.why = format!("{}; the kernel refused {place} by {by}", self.why);
         let early = self.object == Object::Early;
-        if choice.twin == Twin::Fentry && self.kprobes && (early || choice.probe.is_of_files()) {
+        let movable = |probe: Probe| early || probe.is_of_files() || probe.is_of_names();
+        if choice.twin == Twin::Fentry && self.kprobes && movable(choice.probe) {
             // One trampoline that is refused says that others will be. Where the end of a write is told by a tracepoint,
             // a trampoline of io_write may still do.
-            plan.by_kprobes(|probe| early || probe.is_of_files());
+            plan.by_kprobes(movable);
             return Some(plan);
         }
         choice.probe.without()?;

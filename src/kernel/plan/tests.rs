@@ -32,7 +32,7 @@ fn capable() -> Facts {
         fentry: Some(true),
         loops: None,
         globals: None,
-        symbols: Some(vec!["io_write".to_owned()]),
+        symbols: Some(["io_write"].into_iter().chain(Probe::NAMES.map(Probe::name)).map(ToOwned::to_owned).collect()),
         btf: Some(BtfFacts {
             tracepoints: tracepoints
                 .map(|(name, arguments)| (name.to_owned(), arguments.iter().map(ToString::to_string).collect()))
@@ -76,7 +76,7 @@ fn twin_of(plan: &Plan, probe: Probe) -> Option<Twin> {
 #[test]
 fn a_capable_host_gets_every_probe_typed_where_it_is_hot() {
     let plan = without(|_| {}).unwrap();
-    assert_eq!((plan.kind, plan.object, plan.probes.len()), (PlanKind::Fentry, Object::Typed, 10));
+    assert_eq!((plan.kind, plan.object, plan.probes.len()), (PlanKind::Fentry, Object::Typed, 18));
     assert!(plan.missing.is_empty());
     assert_eq!(twin_of(&plan, Probe::IoUringSubmitReq), Some(Twin::Typed));
     assert_eq!(twin_of(&plan, Probe::IoUringCqeOverflow), Some(Twin::Raw));
@@ -288,7 +288,8 @@ fn kernels() -> BTreeMap<String, Facts> {
         let mut facts: Facts = serde_json::from_value(recorded["facts"].take()).unwrap();
         // Every kernel has these; some were recorded when no plan asked for them.
         let files = ["vfs_write", "vfs_writev", "security_file_open", "security_file_free", "file_update_time"];
-        facts.symbols.get_or_insert_default().extend(files.map(ToOwned::to_owned));
+        let there = files.into_iter().chain(Probe::NAMES.map(Probe::name));
+        facts.symbols.get_or_insert_default().extend(there.map(ToOwned::to_owned));
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
         for (without, fentry, kprobes) in [
             ("", facts.fentry, facts.kprobes),
@@ -418,7 +419,12 @@ fn refuse_in_turn(plan: &Plan, see: &mut impl FnMut(&Plan, Choice, Option<&Plan>
 #[test]
 fn what_takes_the_place_of_a_refused_program_works() {
     for (name, facts) in kernels() {
-        for terms in [&["vfs_write"][..], &["file_modification", "io_write"], &["security_file_open", "vfs_writev"]] {
+        for terms in [
+            &["vfs_write"][..],
+            &["file_modification", "io_write"],
+            &["security_file_open", "vfs_writev"],
+            &["vfs_write", "io_unlinkat"],
+        ] {
             let selection = selected(terms);
             let Ok(plan) = Plan::new(&facts, &selection.wanted(false), None) else { continue };
             let kinds: Vec<_> = Kind::ALL.into_iter().filter(|&kind| selection.has(kind)).collect();
@@ -431,6 +437,9 @@ fn what_takes_the_place_of_a_refused_program_works() {
                     }
                 }
                 let Some(after) = after else { return };
+                if choice.twin == Twin::Fentry && before.kprobes && choice.probe.is_of_names() {
+                    assert_eq!(twin_of(after, choice.probe), Some(Twin::Kprobe), "{case}: {after:?}");
+                }
                 assert_ne!(before, after, "{case}");
                 // No half of a pair stays behind.
                 for c in after.probes.iter().filter(|c| c.twin == Twin::Kprobe) {
@@ -460,4 +469,31 @@ fn where_the_functions_are_not_there_that_is_said() {
     assert!(refusal.ends_with("nothing that tells of them: no vfs_write (return)"), "{refusal}");
     let plan = Plan::new(&facts, &selected(&["vfs_write", "io_write"]).wanted(false), None).unwrap();
     assert_eq!(plan.missing.iter().map(|(probe, _)| *probe).collect::<Vec<_>>(), [Probe::VfsWriteReturn]);
+}
+
+#[test]
+fn names_are_told_by_functions_where_the_plan_has_some() {
+    let wanted = |opcode: u8| {
+        let mut opcodes = [0; 4];
+        opcodes[usize::from(opcode / 64)] |= 1 << (opcode % 64);
+        Wanted { writes: false, opcodes, ..Wanted::default() }
+    };
+    let mut facts = capable();
+    facts.symbols = Some(
+        ["io_write", "security_path_unlink", "security_path_rmdir", "mnt_want_write"].map(ToOwned::to_owned).into(),
+    );
+    let names = |kind, opcode| {
+        let plan = Plan::new(&facts, &wanted(opcode), Some(kind)).unwrap();
+        let missing: Vec<_> = plan.missing.iter().map(|(probe, _)| *probe).filter(|p| p.is_of_names()).collect();
+        (plan.probes.into_iter().filter(|c| c.probe.is_of_names()).collect::<Vec<_>>(), missing)
+    };
+    let (probes, missing) = names(PlanKind::Kprobe, 36);
+    let unlink = [Probe::SecurityPathUnlink, Probe::SecurityPathRmdir];
+    assert_eq!(probes, unlink.map(|probe| Choice { probe, twin: Twin::Kprobe }));
+    assert!(missing.is_empty());
+    let (probes, missing) = names(PlanKind::Fentry, 42);
+    assert_eq!(probes, [Choice { probe: Probe::MntWantWrite, twin: Twin::Fentry }]);
+    assert_eq!(missing, [Probe::VfsSetxattr]);
+    assert_eq!(names(PlanKind::Tracepoint, 36), (vec![], vec![]));
+    assert_eq!(names(PlanKind::Fentry, 0), (vec![], vec![]));
 }

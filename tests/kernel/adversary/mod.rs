@@ -1,5 +1,6 @@
 //! Programs that try to be told wrongly, to hide, or to hurt; as an unprivileged user.
 
+pub(crate) mod names;
 pub(crate) mod output;
 pub(crate) mod paths;
 pub(crate) mod requests;

@@ -1,5 +1,6 @@
 //! Programs that try to be told wrongly, and know what they did: a line of JSON for each write.
 
+mod names;
 mod paths;
 mod requests;
 
@@ -13,6 +14,8 @@ use crate::sys::{self, Sqe};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Attack {
+    /// Names that lead elsewhere
+    Names(names::Attack),
     /// Paths that were never there, or of other files
     #[command(subcommand)]
     Paths(paths::Attack),
@@ -23,6 +26,7 @@ pub(crate) enum Attack {
 
 pub(crate) fn run(attack: &Attack) -> Result<()> {
     match attack {
+        Attack::Names(attack) => names::run(attack),
         Attack::Paths(attack) => paths::run(attack),
         Attack::Requests(attack) => requests::run(attack),
     }

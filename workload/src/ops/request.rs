@@ -111,10 +111,7 @@ impl Op {
     fn by(cx: &Cx, opcode: u8, name: &Name) -> Self {
         let mut op = Self::new(cx, opcode).raw(|sqe| sqe.fd = name.dirfd);
         name.tell(&mut op.data, "");
-        if name.path == Text::Null || name.path == Text::Untold {
-            return op;
-        }
-        op.put("path_source", "name")
+        op
     }
 
     /// An operation on two names.
@@ -480,6 +477,7 @@ impl Cx {
         attribute
             .apply(Op::on(self, sys::OP_FSETXATTR, target))
             .put("path_source", "file")
+            .put("path_certain", true)
             .put("path_given", Value::Null)
     }
 
@@ -551,8 +549,7 @@ pub(super) fn tell_opened(data: &mut Data, opens: &Opens, result: i32, file: Opt
         data.remove("path_bytes");
         opens.path.tell(data, "path");
         put(data, "path_source", "file");
-    } else if matches!(opens.name.path, Text::Known(_)) {
-        put(data, "path_source", "name");
+        put(data, "path_certain", true);
     }
     let slot = match opens.slot {
         Slot::None => None,
@@ -606,13 +603,13 @@ mod tests {
         let mut data = Data::new();
         tell_opened(&mut data, &opens, -libc::ENOENT, None);
         let expected = json!({
-            "path": "/d/x", "path_source": "name", "path_given": "x", "dirfd": 3, "fixed_slot": null,
+            "path": "/d/x", "path_given": "x", "dirfd": 3, "fixed_slot": null,
             "created": null, "truncated": null, "device": null, "inode": null,
         });
         assert_eq!(Value::Object(data.clone()), expected);
         tell_opened(&mut data, &opens, 5, Some((1, 2)));
         let expected = json!({
-            "path": "/other", "path_source": "file", "path_given": "x", "dirfd": 3, "fixed_slot": null,
+            "path": "/other", "path_source": "file", "path_certain": true, "path_given": "x", "dirfd": 3, "fixed_slot": null,
             "created": true, "truncated": false, "device": 1, "inode": 2,
         });
         assert_eq!(Value::Object(data), expected);
