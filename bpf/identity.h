@@ -41,7 +41,8 @@ struct vector {
 	u64 sum;
 	u64 over;
 	u32 n;
-	u32 pad;
+	/* The program has 32 bits. */
+	u32 compat;
 };
 
 /*
@@ -323,11 +324,17 @@ ONCE int task_send(CTX struct work *w)
 	s->task.uid = who->uid;
 	s->task.mnt_ns = mnt_ns_of(false, task);
 	__builtin_memcpy(s->task.comm, who->comm, RW_COMM_LEN);
-	s->task.pad = 0;
 	start = BPF_CORE_READ(mm, arg_start);
 	end = BPF_CORE_READ(mm, arg_end);
+	s->task.arg_start = start;
+	s->task.arg_len = 0;
+	if (end > start) {
+		s->task.arg_len = end - start;
+		if (end - start > RW_CMDLINE_MAX)
+			s->task.flags |= RW_F_TRUNCATED;
+	}
 	/* User memory can be read only while its owner runs. */
-	if (end > start && BPF_CORE_READ(current, mm) == mm) {
+	if (s->task.arg_len && BPF_CORE_READ(current, mm) == mm) {
 		size = end - start > RW_CMDLINE_MAX ? RW_CMDLINE_MAX : end - start;
 		if (bpf_probe_read_user(s->data, AT_MOST(size, RW_CMDLINE_MAX), (void *)start))
 			size = 0;

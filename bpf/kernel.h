@@ -97,6 +97,7 @@ struct super_block {
 
 struct inode {
 	u16 i_mode;
+	unsigned int i_nlink;
 	unsigned long i_ino;
 	struct super_block *i_sb;
 	void *i_private;
@@ -157,7 +158,12 @@ struct fs_struct___6_16 {
 	struct seqcount_spinlock seq;
 };
 
+struct file_operations {
+	void *write_iter;
+};
+
 struct file {
+	const struct file_operations *f_op;
 	unsigned int f_mode;
 	unsigned int f_flags;
 	struct inode *f_inode;
@@ -327,6 +333,8 @@ struct io_ring_ctx___6_9 {
 
 struct io_ring_ctx {
 	unsigned int flags;
+	/* Made by a program of 32 bits; a bool at first. */
+	unsigned int compat : 1;
 	unsigned int sq_entries;
 	unsigned int cq_entries;
 	unsigned int cached_sq_head;
@@ -412,6 +420,7 @@ struct io_async_rw {
 };
 
 struct io_uring_sqe {
+	u8 opcode;
 	u8 flags;
 	u16 ioprio;
 	s32 fd;

@@ -3,7 +3,8 @@
 #define RINGWATCH_MAPS_H
 
 enum {
-	SEEN_BITS = 18,
+	SEEN_BITS = 15,
+	SEEN_WAYS = 8,
 	/* Tasks of one CPU that may be inside a program at the same time: newer kernels can preempt them there. */
 	NEST = 4,
 };
@@ -77,12 +78,17 @@ struct {
 } queues SEC(".maps");
 #endif
 
-/* Ids whose strings user space holds; a collision only sends a string again. */
+/* Some ids whose strings user space holds, each with the epoch added. */
+struct seen_set {
+	u64 id[SEEN_WAYS];
+};
+
+/* All of them: an id has its place in one set. What is pushed out is only sent again. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1 << SEEN_BITS);
 	__type(key, u32);
-	__type(value, u64);
+	__type(value, struct seen_set);
 } seen SEC(".maps");
 
 /* Creators of SQPOLL rings, by ring. No later ring drives one out; user space removes those of rings that are gone. */

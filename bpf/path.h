@@ -47,20 +47,43 @@ static __always_inline u64 fold(u64 a, u64 b)
 	return a * b ^ (a_high * b_high + (a_high * b_low >> 32) + (a_low * b_high >> 32));
 }
 
-static __always_inline bool already_seen(u64 id)
+static __always_inline struct seen_set *seen_set_of(u64 id)
 {
 	u32 i = id & ((1 << SEEN_BITS) - 1);
-	u64 *held = bpf_map_lookup_elem(&seen, &i);
 
-	return held && *held == id + epoch;
+	return bpf_map_lookup_elem(&seen, &i);
+}
+
+static __always_inline bool already_seen(u64 id)
+{
+	struct seen_set *set = seen_set_of(id);
+	u64 held = id + epoch;
+
+	if (!set)
+		return false;
+#pragma unroll
+	for (int i = 0; i < SEEN_WAYS; i++)
+		if (set->id[i] == held)
+			return true;
+	return false;
 }
 
 static __always_inline void mark_seen(u64 id, u32 at_epoch)
 {
-	u32 i = id & ((1 << SEEN_BITS) - 1);
-	u64 held = id + at_epoch;
+	struct seen_set *set = seen_set_of(id);
+	u32 at = id >> 32 & (SEEN_WAYS - 1);
 
-	bpf_map_update_elem(&seen, &i, &held, BPF_ANY);
+	if (!set)
+		return;
+		/* A free place, else one that the id says. */
+#pragma unroll
+	for (int i = 0; i < SEEN_WAYS; i++) {
+		if (!set->id[i]) {
+			at = i;
+			break;
+		}
+	}
+	set->id[at & (SEEN_WAYS - 1)] = id + at_epoch;
 }
 
 static __always_inline struct scratch *scratch_get(u32 *index)
@@ -609,6 +632,7 @@ static __always_inline int identify(CTX const bool typed, struct file_id *id)
 	struct file *file = CAST(typed, id->file, struct file);
 	struct inode *inode = RD(typed, file, f_inode);
 	struct super_block *sb = RD(typed, inode, i_sb);
+	const struct file_operations *operations = RD(typed, file, f_op);
 	struct dentry *d = RD(typed, file, f_path.dentry);
 	struct vfsmount *m = RD(typed, file, f_path.mnt);
 
@@ -625,7 +649,9 @@ static __always_inline int identify(CTX const bool typed, struct file_id *id)
 	if (cfg.aggregate && RD(typed, file, f_flags) & O_DIRECT)
 		id->flags |= RW_F_DIRECT;
 	if (!RD(typed, d, d_hash.pprev) && RD(typed, d, d_parent) != d)
-		id->flags |= RW_F_DELETED;
+		id->flags |= RD(typed, inode, i_nlink) ? RW_F_STALE : RW_F_DELETED;
+	if (!RD(typed, operations, write_iter))
+		id->flags |= RW_F_HANDLER;
 	id->dentry = (u64)d;
 	id->mnt = (u64)m;
 	id->blocks = 0;

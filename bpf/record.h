@@ -76,7 +76,7 @@ enum rw_flag {
 	RW_F_SUBMIT = 1 << 2,
 	/* path_id, dev, inode and mode are valid. */
 	RW_F_FILE = 1 << 3,
-	/* The file's name was removed. */
+	/* The file has no name any more. */
 	RW_F_DELETED = 1 << 4,
 	/* Refused in preparation: io_uring_req_failed. */
 	RW_F_PREP_FAILED = 1 << 5,
@@ -88,7 +88,7 @@ enum rw_flag {
 	RW_F_KI_POS = 1 << 8,
 	/* exec_tid is valid. */
 	RW_F_EXEC_TID = 1 << 9,
-	/* A path record was cut: too many components or bytes. */
+	/* A path record was cut: too many components or bytes. Of a task record: its command line. */
 	RW_F_TRUNCATED = 1 << 10,
 	/* IOSQE_CQE_SKIP_SUCCESS was set on the request. */
 	RW_F_CQE_SKIP = 1 << 11,
@@ -110,6 +110,10 @@ enum rw_flag {
 	RW_F_NAMELESS = 1 << 19,
 	/* The open made the file. */
 	RW_F_CREATED = 1 << 20,
+	/* The name is gone, or never was one, and the file has others. */
+	RW_F_STALE = 1 << 22,
+	/* A handler of its own takes the writes to the file (no write_iter): it may move the offset or not. */
+	RW_F_HANDLER = 1 << 23,
 	/* The entry of the submission queue was not seen: fd and rw_flags are unknown. */
 	RW_F_NO_SQE = 1 << 28,
 	/* Of a path record: it begins at a directory that is not mounted in the way in which the file was reached. */
@@ -276,7 +280,9 @@ struct rw_task {
 	__u32 pid_ns;
 	__u8 comm[RW_COMM_LEN];
 	__u32 size;
-	__u32 pad;
+	/* Where the arguments are in the process's memory, and their length: they tell one exec from the next. */
+	__u32 arg_len;
+	__u64 arg_start;
 };
 
 enum {

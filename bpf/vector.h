@@ -15,10 +15,35 @@ struct segment {
 	u64 len;
 };
 
+/* Of a program of 32 bits. */
+struct compat_segment {
+	u32 base;
+	u32 len;
+};
+
+/* The kernel cuts what is longer: MAX_RW_COUNT. */
+#define MOST_BYTES 0x7ffff000
+
 /* Segments that one step adds: fewer steps are less for the verifier to go through. */
 #define SEGMENTS_STEP 8
 
 /* Some segments more to the sum of a work: as in path_step, the state is where the verifier does not follow it. */
+static __always_inline bool segment_read(struct segment *segment, const struct vector *v, u64 i,
+					 const bool user)
+{
+	struct compat_segment narrow;
+
+	if (!user)
+		return !bpf_probe_read_kernel(segment, sizeof(*segment), (void *)v->iov + i * sizeof(*segment));
+	if (!v->compat)
+		return !bpf_probe_read_user(segment, sizeof(*segment), (void *)v->iov + i * sizeof(*segment));
+	if (bpf_probe_read_user(&narrow, sizeof(narrow), (void *)v->iov + i * sizeof(narrow)))
+		return false;
+	segment->base = narrow.base;
+	segment->len = narrow.len;
+	return true;
+}
+
 static __always_inline long vector_step(u64 i, const u32 *index, const bool user)
 {
 	u32 key = *index, at = i * SEGMENTS_STEP;
@@ -31,12 +56,7 @@ static __always_inline long vector_step(u64 i, const u32 *index, const bool user
 	v = &w->vector;
 #pragma unroll
 	for (u32 k = 0; k < SEGMENTS_STEP; k++, at++) {
-		void *from = (void *)v->iov + (u64)at * sizeof(segment);
-
-		if (at >= v->n)
-			return 1;
-		if (user ? bpf_probe_read_user(&segment, sizeof(segment), from) :
-			   bpf_probe_read_kernel(&segment, sizeof(segment), from))
+		if (at >= v->n || !segment_read(&segment, v, at, user))
 			return 1;
 		if (!at)
 			v->first = segment.base;
@@ -69,6 +89,7 @@ static __always_inline void vector_start(struct work *w, u64 iov)
 	w->vector.first = 0;
 	w->vector.sum = 0;
 	w->vector.over = 0;
+	w->vector.compat = 0;
 }
 
 static __always_inline void vector_end(struct work *w)
@@ -81,10 +102,15 @@ static __always_inline void vector_end(struct work *w)
 __noinline int vector_of_user_(u32 index)
 {
 	struct work *w = bpf_map_lookup_elem(&works, &index);
+	struct io_ring_ctx *ctx;
 
 	if (!w)
 		return 0;
+	ctx = (void *)w->rec.ctx;
 	vector_start(w, w->rec.buf);
+	/* Other acts than requests have no ring. */
+	if (ctx)
+		w->vector.compat = BPF_CORE_READ_BITFIELD_PROBED(ctx, compat);
 	REPEAT(SEGMENTS_MAX / SEGMENTS_STEP, vector_step_user, &index);
 	vector_end(w);
 	return 0;
@@ -113,6 +139,7 @@ static __noinline void vector_of_request(struct work *w, struct io_kiocb *req)
 	u32 index = w->index;
 	struct io_async_rw *rw = BPF_CORE_READ(req, async_data);
 	const struct iovec *iov;
+	u64 count;
 
 	/* Before 6.10 the array is copied when the request is issued. */
 	if (!bpf_core_field_exists(struct io_async_rw, iter) ||
@@ -132,7 +159,13 @@ static __noinline void vector_of_request(struct work *w, struct io_kiocb *req)
 		vector_end(w);
 		return;
 	}
-	set_len(rec, BPF_CORE_READ(rw, iter.count));
+	count = BPF_CORE_READ(rw, iter.count);
+	if (count >= MOST_BYTES) {
+		vector_of_user(w);
+		if (rec->len >= count)
+			return;
+	}
+	set_len(rec, count);
 	if (BPF_CORE_READ(rw, iter.iter_type) == bpf_core_enum_value(enum iter_type, ITER_UBUF)) {
 		rec->buf = (u64)BPF_CORE_READ(rw, iter.ubuf) + BPF_CORE_READ(rw, iter.iov_offset);
 		return;

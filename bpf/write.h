@@ -74,7 +74,8 @@ static __always_inline struct file *file_of_index(struct io_ring_ctx *ctx, s32 i
 	return (struct file *)(ptr & ~FILE_PTR_FLAGS);
 }
 
-#define FILE_FLAGS (RW_F_FILE | RW_F_DELETED | RW_F_NO_POS | RW_F_APPEND | RW_F_DIRECT)
+#define FILE_FLAGS \
+	(RW_F_FILE | RW_F_DELETED | RW_F_STALE | RW_F_HANDLER | RW_F_NO_POS | RW_F_APPEND | RW_F_DIRECT)
 
 static __always_inline void set_file(struct rw_write *rec, const struct file_id *id)
 {

@@ -2,57 +2,19 @@
 
 pub mod files;
 pub mod ops;
+mod path;
+mod rendered;
+mod text;
 
 use std::fmt;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
-use serde_json::value::RawValue;
 
-use crate::json;
-
-/// A value with its JSON, rendered once and written many times.
-#[derive(Debug)]
-pub struct Rendered<T> {
-    value: T,
-    json: Box<RawValue>,
-}
-
-impl<T: Serialize> Rendered<T> {
-    /// Renders `value`.
-    ///
-    /// # Panics
-    /// Never for the types of this module, whose serialisation cannot fail.
-    #[must_use]
-    pub fn new(value: T) -> Self {
-        let json = json::to_string(&value).and_then(RawValue::from_string);
-        let json = json.unwrap_or_else(|_| RawValue::NULL.to_owned());
-        Self { value, json }
-    }
-}
-
-impl<T> Rendered<T> {
-    /// The JSON text.
-    #[must_use]
-    pub fn json(&self) -> &str {
-        self.json.get()
-    }
-}
-
-impl<T> std::ops::Deref for Rendered<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.value
-    }
-}
-
-impl<T> Serialize for Rendered<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.json.serialize(serializer)
-    }
-}
+pub use self::path::{Detached, PathUnknown, Root};
+pub use self::rendered::Rendered;
+pub use self::text::{Base64, Text};
 
 /// Nanoseconds since the epoch; RFC 3339 with nine digits in JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -179,161 +141,16 @@ pub enum Executor {
     Kernel,
 }
 
-/// A text from the kernel, with its exact bytes where it is not UTF-8.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Text {
-    /// Lossy where the bytes are not UTF-8.
-    pub text: String,
-    /// The exact bytes in base64, where `text` is lossy.
-    pub bytes: Option<String>,
-    /// It was longer than what is kept.
-    pub truncated: bool,
-    /// Where a path begins.
-    pub root: Root,
-}
-
-/// Where a path begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Root {
-    /// This is no path, or one of a file that has none, such as a pipe.
-    #[default]
-    None,
-    /// At the root of a mount namespace, by its inode number.
-    Namespace(u32),
-    /// At a mount that is in no namespace.
-    Nowhere,
-    /// At the root of a file system of which another part is mounted.
-    Unreachable,
-}
-
-/// Why a path does not begin at the root of the process's mount namespace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Detached {
-    /// The file is on a mount that is attached nowhere: made by open_tree(2) or fsmount(2), or lazily unmounted. The path begins at that mount.
-    Nowhere,
-    /// It is the path of another mount namespace.
-    OtherNamespace,
-    /// The file was moved out of what is mounted, or opened by a handle: the path begins at the root of the file system, or as far up as the kernel knows it.
-    Unreachable,
-}
-
-impl Detached {
-    /// As in JSON.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Nowhere => "nowhere",
-            Self::OtherNamespace => "other_namespace",
-            Self::Unreachable => "unreachable",
-        }
-    }
-}
-
-/// Why the path of a file is not known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum PathUnknown {
-    /// No open file was found for the descriptor.
-    NoFile,
-    /// It was renamed, or a directory above it was, each time that it was read.
-    Renamed,
-    /// It was opened by a handle (open_by_handle_at), and the kernel knows no name of it.
-    NoName,
-    /// It is below many directories, and so many paths of that kind were asked for at once that this one was not read.
-    TooDeep,
-    /// ringwatch no longer has it.
-    Forgotten,
-}
-
-impl PathUnknown {
-    /// In place of a path, for people.
-    #[must_use]
-    pub fn shown(self) -> &'static str {
-        match self {
-            Self::NoFile => "(no file)",
-            Self::Renamed => "(renamed meanwhile)",
-            Self::NoName => "(opened by handle)",
-            Self::TooDeep => "(too deep)",
-            Self::Forgotten => "(forgotten)",
-        }
-    }
-
-    /// As in JSON.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::NoFile => "no_file",
-            Self::Renamed => "renamed",
-            Self::NoName => "no_name",
-            Self::TooDeep => "too_deep",
-            Self::Forgotten => "forgotten",
-        }
-    }
-}
-
-impl Text {
-    /// From bytes of the kernel.
-    #[must_use]
-    pub fn new(bytes: &[u8], truncated: bool) -> Self {
-        use base64::Engine as _;
-        match std::str::from_utf8(bytes) {
-            Ok(text) => Self { text: text.to_owned(), bytes: None, truncated, root: Root::None },
-            Err(_) => Self {
-                text: String::from_utf8_lossy(bytes).into_owned(),
-                bytes: Some(base64::engine::general_purpose::STANDARD.encode(bytes)),
-                truncated,
-                root: Root::None,
-            },
-        }
-    }
-
-    /// A path that begins there.
-    #[must_use]
-    pub fn below(self, root: Root) -> Self {
-        Self { root, ..self }
-    }
-
-    /// Why it does not begin at the root of the process's mount namespace.
-    #[must_use]
-    pub fn detached(&self, process: Option<&Process>) -> Option<Detached> {
-        match self.root {
-            Root::None => None,
-            Root::Nowhere => Some(Detached::Nowhere),
-            Root::Unreachable => Some(Detached::Unreachable),
-            // A process that has ended is in none.
-            Root::Namespace(root) => {
-                process.is_some_and(|p| p.mount_ns != 0 && p.mount_ns != root).then_some(Detached::OtherNamespace)
-            }
-        }
-    }
-}
-
-impl Text {
-    /// The exact bytes.
-    #[must_use]
-    pub fn exact(&self) -> std::borrow::Cow<'_, [u8]> {
-        use base64::Engine as _;
-        let decoded = self.bytes.as_ref().and_then(|b| base64::engine::general_purpose::STANDARD.decode(b).ok());
-        decoded.map_or(self.text.as_bytes().into(), Into::into)
-    }
-}
-
-impl Serialize for Text {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.text)
-    }
-}
-
 /// One write request made through io_uring, told when its outcome is known.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct IoWrite {
     /// Path of the file in the submitter's mount namespace, from the kernel's own file object. Files without a path: pipe:\[inode\], socket:\[inode\], anon_inode:\[name\], memfd:name. Null where it is not known: path_unknown tells why.
     #[schemars(with = "Option<String>")]
-    pub path: Option<Arc<Rendered<Text>>>,
+    pub path: Option<Text>,
     /// The path's exact bytes in base64, where it is not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub path_bytes: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub path_bytes: Option<Base64>,
     /// The path was longer than 1,024 components and mount points, or 32 KiB: its beginning is missing.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub path_truncated: bool,
@@ -343,14 +160,17 @@ pub struct IoWrite {
     /// Why path is null.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path_unknown: Option<PathUnknown>,
-    /// The name was removed: path is the last one.
+    /// The file has no name any more: path is the last one.
     pub deleted: bool,
-    /// Offset at which the first byte landed; for a failed write the offset asked for. Null where the file has no position or the offset was never resolved.
+    /// The name in path is gone, or never was one (O_TMPFILE), and the file lives under other names, which are not known.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub path_stale: bool,
+    /// Offset at which the first byte landed; for a failed write the offset asked for. Null where the file has no position, where the offset was never resolved, and where it cannot be known: handlers of procfs and the like need not move it. Never negative.
     pub pos: Option<i64>,
     /// User address of the data; of the first segment for vectored writes.
     #[schemars(with = "String")]
     pub buf: Pointer,
-    /// Bytes asked for; for vectored writes the sum of the segments.
+    /// Bytes asked for; for vectored writes the sum of the segments, at most 4294967295.
     pub len: u32,
     /// Number of segments of a vectored write.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -407,11 +227,32 @@ pub struct Process {
     /// Parent's process id in the host's pid namespace.
     pub ppid: u32,
     /// Name of the thread.
-    pub name: String,
+    #[schemars(with = "String")]
+    pub name: Text,
+    /// Its exact bytes in base64, where it is not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub name_bytes: Option<Base64>,
     /// Path of the executable.
-    pub executable: Option<String>,
-    /// Arguments, joined by blanks.
-    pub command_line: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub executable: Option<Text>,
+    /// Its exact bytes in base64, where it is not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub executable_bytes: Option<Base64>,
+    /// Arguments, joined by blanks. Null where they could not be read while this program ran.
+    #[schemars(with = "Option<String>")]
+    pub command_line: Option<Text>,
+    /// Their exact bytes in base64, where they are not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub command_line_bytes: Option<Base64>,
+    /// The arguments were longer than 4,096 bytes: command_line has the first of them.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub command_line_truncated: bool,
+    /// Why command_line is null.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command_line_missing: Option<NoCommandLine>,
     /// Real user id.
     pub uid: u32,
     /// When the thread was started.
@@ -423,6 +264,16 @@ pub struct Process {
     pub mount_ns: u32,
     /// Inode number of the pid namespace.
     pub pid_ns: u32,
+}
+
+/// Why there is no command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NoCommandLine {
+    /// The process has no arguments.
+    None,
+    /// They could not be read in the kernel, and when ringwatch looked, the process was gone or ran another program.
+    Unreadable,
 }
 
 /// Why events are missing.
@@ -525,10 +376,6 @@ pub enum Data {
     EventsLost(EventsLost),
 }
 
-fn text(path: &Option<ops::PathText>) -> Option<&Text> {
-    path.as_deref().map(|rendered| &**rendered)
-}
-
 impl Data {
     /// What it says of a request that is no write.
     #[must_use]
@@ -560,23 +407,23 @@ impl Data {
     #[must_use]
     pub fn paths(&self) -> [Option<&Text>; 2] {
         match self {
-            Self::IoWrite(e) => [text(&e.path), None],
-            Self::VfsWrite(e) | Self::VfsWritev(e) => [text(&e.file.path), None],
-            Self::SecurityFileOpen(e) => [text(&e.file.path), None],
-            Self::FileModification(e) => [text(&e.file.path), None],
+            Self::IoWrite(e) => [e.path.as_ref(), None],
+            Self::VfsWrite(e) | Self::VfsWritev(e) => [e.file.path.as_ref(), None],
+            Self::SecurityFileOpen(e) => [e.file.path.as_ref(), None],
+            Self::FileModification(e) => [e.file.path.as_ref(), None],
             Self::IoUringCreate(_) | Self::EventsLost(_) => [None, None],
-            Self::IoIssueSqe(e) => [text(&e.file.path), None],
-            Self::IoOpenat(e) => [text(&e.name.path), None],
-            Self::IoFallocate(e) => [text(&e.file.path), None],
-            Self::IoFtruncate(e) => [text(&e.file.path), None],
-            Self::IoSplice(e) | Self::IoTee(e) => [text(&e.file.path), text(&e.path_in)],
-            Self::IoRenameat(e) | Self::IoLinkat(e) => [text(&e.names.old_path), text(&e.names.new_path)],
-            Self::IoUnlinkat(e) => [text(&e.name.path), None],
-            Self::IoMkdirat(e) => [text(&e.name.path), None],
-            Self::IoSymlinkat(e) => [text(&e.name.path), None],
-            Self::IoSetxattr(e) => [text(&e.path.path), None],
-            Self::IoFsync(e) => [text(&e.file.path), None],
-            Self::IoUringCmd(e) => [text(&e.file.path), None],
+            Self::IoIssueSqe(e) => [e.file.path.as_ref(), None],
+            Self::IoOpenat(e) => [e.name.path.as_ref(), None],
+            Self::IoFallocate(e) => [e.file.path.as_ref(), None],
+            Self::IoFtruncate(e) => [e.file.path.as_ref(), None],
+            Self::IoSplice(e) | Self::IoTee(e) => [e.file.path.as_ref(), e.path_in.as_ref()],
+            Self::IoRenameat(e) | Self::IoLinkat(e) => [e.names.old_path.as_ref(), e.names.new_path.as_ref()],
+            Self::IoUnlinkat(e) => [e.name.path.as_ref(), None],
+            Self::IoMkdirat(e) => [e.name.path.as_ref(), None],
+            Self::IoSymlinkat(e) => [e.name.path.as_ref(), None],
+            Self::IoSetxattr(e) => [e.path.path.as_ref(), None],
+            Self::IoFsync(e) => [e.file.path.as_ref(), None],
+            Self::IoUringCmd(e) => [e.file.path.as_ref(), None],
         }
     }
 

@@ -98,6 +98,36 @@ pub fn number(name: &str) -> Option<u8> {
     OPCODES.iter().position(|&n| n == name).and_then(|i| u8::try_from(i).ok())
 }
 
+/// Whether an operation of this opcode that failed posts its CQE in spite of IOSQE_CQE_SKIP_SUCCESS, so that one without a
+/// CQE is known to have succeeded. The kernel does not mark these as failed, and takes some links back in silence; of opcodes
+/// that are not known nothing is said.
+#[must_use]
+pub fn fails_aloud(number: u8) -> bool {
+    const SILENT: [&str; 18] = [
+        "FSYNC",
+        "SYNC_FILE_RANGE",
+        "FALLOCATE",
+        "FTRUNCATE",
+        "STATX",
+        "MADVISE",
+        "SHUTDOWN",
+        "RENAMEAT",
+        "UNLINKAT",
+        "MKDIRAT",
+        "SYMLINKAT",
+        "LINKAT",
+        "FSETXATTR",
+        "SETXATTR",
+        "FGETXATTR",
+        "GETXATTR",
+        // Taken back with -ECANCELED where what they guard ends in time.
+        "LINK_TIMEOUT",
+        // Not tried.
+        "EPOLL_WAIT",
+    ];
+    name(number).is_some_and(|name| !SILENT.contains(&name))
+}
+
 /// Names of flags; bits without one as numbers.
 pub type Names = Vec<Cow<'static, str>>;
 
@@ -137,6 +167,12 @@ pub const O_EXCL: u64 = bit(libc::O_EXCL);
 pub const O_NOFOLLOW: u64 = bit(libc::O_NOFOLLOW);
 /// `O_TRUNC`.
 pub const O_TRUNC: u64 = bit(libc::O_TRUNC);
+
+/// Whether an open with these flags makes a file without a name.
+#[must_use]
+pub fn makes_unnamed(flags: u64) -> bool {
+    flags & bit(libc::O_TMPFILE) == bit(libc::O_TMPFILE)
+}
 
 /// Flags of an open, as open(2) has them.
 #[must_use]

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, Sender};
 
 use globset::GlobSet;
 
-use crate::enrich::{Clock, Enricher};
+use crate::enrich::{Clock, Enricher, Pressure};
 use crate::event::{Data, Event, EventsLost, LossCause};
 use crate::loss::Losses;
 use crate::output::{Sink, Trouble};
@@ -58,6 +58,8 @@ pub struct Summary {
     pub losses: Losses,
     /// Outputs whose reader left, and at least how many events each did not get.
     pub unread: BTreeMap<String, u64>,
+    /// What the limit of memory has cost.
+    pub pressure: Pressure,
 }
 
 /// The state of the thread.
@@ -101,7 +103,7 @@ impl Pipeline {
             }
         }
         self.outputs.each(Sink::finish);
-        self.outputs.summary
+        Summary { pressure: self.enricher.pressure(), ..self.outputs.summary }
     }
 
     fn records(&mut self, batch: &Batch) {
@@ -131,7 +133,7 @@ fn judge(event: &Event, globs: &GlobSet) -> Verdict {
     let (paths, asked) = (event.data.paths(), event.data.asked());
     let known = || paths.into_iter().flatten();
     let names = asked.map(|asked| &asked.names[..]).unwrap_or_default();
-    if known().chain(names).any(|path| globs.is_match(&path.text)) {
+    if known().chain(names).any(|path| globs.is_match(&*path.text())) {
         return Verdict::Fits;
     }
     let process = event.process.as_deref().map(|p| &**p);

@@ -16,7 +16,7 @@ pub mod flag {
     pub const SUBMIT: u32 = 1 << 2;
     /// The file is known.
     pub const FILE: u32 = 1 << 3;
-    /// The file's name was removed.
+    /// The file has no name any more.
     pub const DELETED: u32 = 1 << 4;
     /// Refused in preparation.
     pub const PREP_FAILED: u32 = 1 << 5;
@@ -42,6 +42,10 @@ pub mod flag {
     pub const USER_NAMES: u32 = 1 << 18;
     /// The open made the file.
     pub const CREATED: u32 = 1 << 20;
+    /// The name is gone, or never was one, and the file has others.
+    pub const STALE: u32 = 1 << 22;
+    /// A handler of its own takes the writes to the file: it may move the offset or not.
+    pub const HANDLER: u32 = 1 << 23;
     /// `fd` and `rw_flags` are unknown.
     pub const NO_SQE: u32 = 1 << 28;
     /// The path begins at a directory that is not mounted in the way in which the file was reached.

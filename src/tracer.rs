@@ -91,6 +91,8 @@ const QUEUE: usize = 32;
 /// Waits between two looks into the ring buffer: short while there is traffic, longer when idle.
 const WAIT_BUSY: Duration = Duration::from_millis(2);
 const WAIT_IDLE: Duration = Duration::from_millis(20);
+/// Records of a look after which the next follows at once: a timer's delay would be long in comparison.
+const FLOOD: usize = 4096;
 /// How often the counters are read.
 const CARE: Duration = Duration::from_millis(50);
 /// How long requests of a command that ended may take to end as well.
@@ -261,6 +263,9 @@ fn trace<C: Consumer>(
             }
         }
         consumer.borrow_mut().pass(n == 0)?;
+        if n >= FLOOD {
+            continue;
+        }
         wait = if n > 0 { WAIT_BUSY } else { (wait * 2).min(WAIT_IDLE) };
         let until_end = deadline.map_or(wait, |d| d.saturating_duration_since(Instant::now()));
         wake.wait(wait.min(until_end).max(Duration::from_micros(100)));

@@ -63,7 +63,9 @@ static __noinline int wrote(CTX const struct call *call, s64 result, u8 kind)
 		bpf_probe_read_kernel(&pos, sizeof(pos), (void *)call->pos);
 	else
 		w->rec.flags |= RW_F_NO_POS;
-	w->rec.asked_pos = result > 0 ? pos - result : pos;
+	w->rec.asked_pos = -1;
+	w->rec.ki_pos = pos;
+	w->rec.flags |= RW_F_KI_POS;
 	w->rec.result = result;
 	w->rec.buf = call->buf;
 	if (kind == RW_FILE_WRITEV) {

@@ -223,14 +223,15 @@ static __always_inline void op_failed(const bool typed, const struct io_uring_sq
 static __always_inline int on_failed(const bool typed, const struct io_uring_sqe *sqe, struct io_kiocb *req)
 {
 	struct slot *slot = slot_of(req);
-	u8 opcode = RD(typed, req, opcode);
+	/* An opcode that the kernel does not know is 0 in the request, by which its end is found. */
+	u8 opcode = RD(typed, sqe, opcode), held = RD(typed, req, opcode);
 	struct io_ring_ctx *ctx = RD(typed, req, ctx);
 	struct work *w;
 
 	if (!slot)
 		return 0;
 	recycled(slot, req, ctx);
-	if (!is_watched(opcode))
+	if (!is_watched(opcode) || !is_watched(held))
 		return 0;
 	w = work_get(typed);
 	if (!w) {

@@ -11,6 +11,7 @@ use clap::Args;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::{Exit, Failure, sources};
+use crate::enrich::Pressure;
 use crate::here::Here;
 use crate::kernel::driver::{self, FILTER_MAX, Options};
 use crate::kernel::facts::Facts;
@@ -46,6 +47,11 @@ pub(super) struct Follow {
     /// 512K for each CPU where that is more]
     #[arg(long, value_name = "SIZE", value_parser = buffer_size)]
     pub(super) buffer_size: Option<u32>,
+
+    /// Bytes of paths, processes and names that are remembered. When they are used up, the kernel side sends anew what is
+    /// still needed: that costs time, and nothing is wrong. 1M to 1G.
+    #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = memory_limit)]
+    pub(super) memory_limit: usize,
 
     /// Use this probe plan instead of the one that the kernel's facts suggest.
     #[arg(long, value_name = "PLAN")]
@@ -119,7 +125,13 @@ pub(super) fn started<T>(outcome: Result<T, tracer::Error>) -> Result<Result<T, 
 }
 
 /// The summary at the end: what was told, and what was not.
-pub(super) fn summarize(told: &str, losses: &Losses, unread: &BTreeMap<String, u64>, followed: &Followed) {
+pub(super) fn summarize(
+    told: &str,
+    losses: &Losses,
+    unread: &BTreeMap<String, u64>,
+    pressure: Pressure,
+    followed: &Followed,
+) {
     let lost = match losses.total() {
         0 if !unread.is_empty() => "not all read".to_owned(),
         0 => "none lost".to_owned(),
@@ -131,6 +143,15 @@ pub(super) fn summarize(told: &str, losses: &Losses, unread: &BTreeMap<String, u
     }
     for lost in losses.iter() {
         say!("lost {}: {}", lost.count, lost.cause.explain());
+    }
+    if pressure.renewed > 0 {
+        say!("--memory-limit was reached {} times: what was remembered had to be sent anew", pressure.renewed);
+    }
+    if pressure.nameless > 0 {
+        say!(
+            "{} requests were told without the names that they brought along: more were waiting than --memory-limit holds",
+            pressure.nameless
+        );
     }
     if followed.untracked > 0 {
         say!(
@@ -188,21 +209,32 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::try_from_secs_f64(number * scale).unwrap_or(Duration::MAX))
 }
 
-/// A power of two between a page and 1 GiB.
-fn buffer_size(text: &str) -> Result<u32, String> {
-    let wrong = || format!("`{text}` is no buffer size: give a power of two from 4K to 1G, such as 16M");
+/// A number with a unit of powers of 1,024.
+fn size(text: &str) -> Option<u32> {
     let at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(at);
-    let number: u32 = number.parse().map_err(|_| wrong())?;
     let shift = match unit.trim_end_matches("iB").trim_end_matches('B') {
         "" => 0,
         "k" | "K" => 10,
         "M" => 20,
         "G" => 30,
-        _ => return Err(wrong()),
+        _ => return None,
     };
-    let size = number.checked_mul(1 << shift).ok_or_else(wrong)?;
-    if size.is_power_of_two() && (4096..=1 << 30).contains(&size) { Ok(size) } else { Err(wrong()) }
+    number.parse::<u32>().ok()?.checked_mul(1 << shift)
+}
+
+/// A power of two between a page and 1 GiB.
+fn buffer_size(text: &str) -> Result<u32, String> {
+    size(text)
+        .filter(|size| size.is_power_of_two() && (4096..=1 << 30).contains(size))
+        .ok_or_else(|| format!("`{text}` is no buffer size: give a power of two from 4K to 1G, such as 16M"))
+}
+
+fn memory_limit(text: &str) -> Result<usize, String> {
+    size(text)
+        .filter(|size| (1 << 20..=1 << 30).contains(size))
+        .and_then(|size| usize::try_from(size).ok())
+        .ok_or_else(|| format!("`{text}` is no limit of memory: give a size from 1M to 1G, such as 64M"))
 }
 
 fn comm(text: &str) -> Result<String, String> {
@@ -235,6 +267,15 @@ mod tests {
         assert_eq!(duration("99999999999999999999999h"), Ok(Duration::MAX));
         for wrong in ["", "x", "-1s", "5d", "1e400h"] {
             assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn limits_of_memory_are_sizes() {
+        assert_eq!(memory_limit("64M"), Ok(64 << 20));
+        assert_eq!(memory_limit("3MiB"), Ok(3 << 20));
+        for wrong in ["0", "1023K", "2G", "x"] {
+            assert!(memory_limit(wrong).is_err(), "{wrong}");
         }
     }
 

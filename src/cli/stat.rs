@@ -56,18 +56,19 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let paths = arguments.follow.globs()?;
     let wanted = arguments.follow.wanted(Wanted::default());
     let plan = arguments.follow.plan(&wanted)?;
+    let memory_limit = arguments.follow.memory_limit;
     let (mut options, mut limits) = arguments.follow.split(wanted)?;
     limits.apart = true;
     options.rows = Some(arguments.rows);
     let style = Style::detect(std::io::stdout().is_terminal());
     let layout = (!arguments.json).then_some(Layout { width: style.width, top: arguments.top });
     let interval = arguments.interval;
-    let outcome = match started(stat::run(Config { plan, options, limits, paths, interval, layout }))? {
+    let outcome = match started(stat::run(Config { plan, options, limits, paths, interval, memory_limit, layout }))? {
         Ok(outcome) => outcome,
         Err(exit) => return Ok(exit),
     };
     let unread = (outcome.unread > 0).then(|| ("standard output".to_owned(), outcome.unread)).into_iter().collect();
-    summarize(&format!("{} writes", outcome.writes), &outcome.losses, &unread, &outcome.followed);
+    summarize(&format!("{} writes", outcome.writes), &outcome.losses, &unread, outcome.pressure, &outcome.followed);
     Ok(exit(&outcome.followed))
 }
 

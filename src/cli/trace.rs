@@ -54,7 +54,8 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let plan = arguments.follow.plan(&wanted)?;
     let btf = arguments.follow.btf.as_deref();
     let flags = if wanted.wide { facts::request_flag_names(btf) } else { vec![] };
-    let enricher = Enricher::new(selection, arguments.requests, flags).with_lookup();
+    let enricher =
+        Enricher::new(selection, arguments.requests, flags).with_limit(arguments.follow.memory_limit).with_lookup();
     let sinks = Sink::open_all(&arguments.output).map_err(|error| match error {
         Unfit::Same(..) => Failure::Usage(error.to_string()),
         Unfit::Open(..) => Failure::Other(error.into()),
@@ -73,7 +74,7 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     if summary.unjudged > 0 {
         told += &format!(", {} shown since --path could not judge them", summary.unjudged);
     }
-    summarize(&told, &summary.losses, &summary.unread, &outcome.followed);
+    summarize(&told, &summary.losses, &summary.unread, summary.pressure, &outcome.followed);
     Ok(exit(&outcome.followed))
 }
 

@@ -23,20 +23,56 @@ impl Hasher for Identity {
     }
 }
 
+/// What a value takes, with what it keeps alive.
+pub trait Weigh {
+    /// Bytes.
+    fn weight(&self) -> usize;
+}
+
+/// What a table entry takes beside its value's own bytes.
+pub const ENTRY: usize = 128;
+
+#[derive(Debug)]
+struct Generation<V> {
+    values: HashMap<u64, V, BuildHasherDefault<Identity>>,
+    bytes: usize,
+}
+
+impl<V> Default for Generation<V> {
+    fn default() -> Self {
+        Self { values: HashMap::default(), bytes: 0 }
+    }
+}
+
+impl<V: Weigh> Generation<V> {
+    fn insert(&mut self, id: u64, value: V) {
+        self.bytes += ENTRY + value.weight();
+        if let Some(replaced) = self.values.insert(id, value) {
+            self.bytes -= ENTRY + replaced.weight();
+        }
+    }
+
+    fn remove(&mut self, id: u64) -> Option<V> {
+        let value = self.values.remove(&id)?;
+        self.bytes -= ENTRY + value.weight();
+        Some(value)
+    }
+}
+
 /// Values by id. What was not inserted again between two [`Memory::age`] is gone after the second.
 #[derive(Debug)]
 pub struct Memory<V> {
-    young: HashMap<u64, V, BuildHasherDefault<Identity>>,
-    old: HashMap<u64, V, BuildHasherDefault<Identity>>,
+    young: Generation<V>,
+    old: Generation<V>,
 }
 
 impl<V> Default for Memory<V> {
     fn default() -> Self {
-        Self { young: HashMap::default(), old: HashMap::default() }
+        Self { young: Generation::default(), old: Generation::default() }
     }
 }
 
-impl<V> Memory<V> {
+impl<V: Weigh> Memory<V> {
     /// Remembers `value`; an older one of that id is replaced.
     pub fn insert(&mut self, id: u64, value: V) {
         self.young.insert(id, value);
@@ -45,24 +81,18 @@ impl<V> Memory<V> {
     /// The value of `id`.
     #[must_use]
     pub fn get(&self, id: u64) -> Option<&V> {
-        self.young.get(&id).or_else(|| self.old.get(&id))
+        self.young.values.get(&id).or_else(|| self.old.values.get(&id))
     }
 
     /// Forgets the value of `id`, and gives it.
     pub fn remove(&mut self, id: u64) -> Option<V> {
-        self.young.remove(&id).or_else(|| self.old.remove(&id))
+        self.young.remove(id).or_else(|| self.old.remove(id))
     }
 
-    /// Ids of the younger generation.
+    /// Bytes of the younger generation.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.young.len()
-    }
-
-    /// Whether the younger generation is empty.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.young.is_empty()
+    pub fn bytes(&self) -> usize {
+        self.young.bytes
     }
 
     /// Drops the older generation; the younger takes its place.
@@ -74,6 +104,26 @@ impl<V> Memory<V> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Weigh for &str {
+        fn weight(&self) -> usize {
+            self.len()
+        }
+    }
+
+    #[test]
+    fn bytes_follow_what_is_held() {
+        let mut memory = Memory::default();
+        memory.insert(1, "abc");
+        memory.insert(1, "a");
+        memory.insert(2, "b");
+        assert_eq!(memory.bytes(), 2 * (ENTRY + 1));
+        memory.remove(1);
+        assert_eq!(memory.bytes(), ENTRY + 1);
+        memory.age();
+        assert_eq!(memory.bytes(), 0);
+        assert_eq!(memory.remove(2), Some("b"));
+    }
 
     #[test]
     fn an_id_outlives_one_ageing_and_not_two() {

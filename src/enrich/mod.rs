@@ -5,6 +5,7 @@ mod file;
 mod lookup;
 mod memory;
 mod name;
+mod position;
 mod process;
 mod request;
 mod tree;
@@ -13,10 +14,11 @@ use std::sync::Arc;
 
 pub use clock::Clock;
 pub(crate) use file::unknown_of;
-pub use memory::Memory;
+pub use memory::{ENTRY, Memory, Weigh};
 pub(crate) use process::join;
 
 use self::name::Held;
+use self::position::position;
 use self::tree::System;
 use crate::event::ops::Step;
 use crate::event::{
@@ -26,18 +28,18 @@ use crate::event::{
 use crate::record::{self, End, Record, Write, flag};
 use crate::selection::{Kind, Selection};
 
-/// Ids that are kept before all strings are asked for anew.
-const REMEMBER: usize = 16_384;
-
-/// Strings of requests in flight that are kept: as many as the kernel side follows.
-const REQUESTS: usize = 65_536;
+/// Bytes of strings that are kept where nothing else is asked for.
+pub const MEMORY_LIMIT: usize = 64 << 20;
 
 /// Joins requests with the paths, names and threads that were sent before them.
 #[derive(Debug)]
 pub struct Enricher {
-    paths: Memory<Arc<Rendered<Text>>>,
+    paths: Memory<Text>,
     tasks: Memory<Arc<Rendered<Process>>>,
     names: Memory<Held>,
+    /// Bytes of all three, both generations.
+    limit: usize,
+    pressure: Pressure,
     /// Looks names up; `None`: they are told by text.
     system: Option<System>,
     clock: Clock,
@@ -48,6 +50,28 @@ pub struct Enricher {
     request_flags: Vec<(u32, String)>,
     /// Make ids of rings out of their addresses.
     keys: [u64; 2],
+}
+
+/// What the limit of memory has cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pressure {
+    /// Times that the kernel side had to send all strings anew.
+    pub renewed: u64,
+    /// Requests that were told without the names that they brought along.
+    pub nameless: u64,
+}
+
+impl Weigh for Text {
+    fn weight(&self) -> usize {
+        self.exact().len()
+    }
+}
+
+impl Weigh for Arc<Rendered<Process>> {
+    fn weight(&self) -> usize {
+        let of = |text: &Option<Text>| text.as_ref().map_or(0, Weigh::weight);
+        size_of::<Rendered<Process>>() + self.kept() + of(&self.executable) + of(&self.command_line)
+    }
 }
 
 impl Default for Enricher {
@@ -64,6 +88,8 @@ impl Enricher {
             paths: Memory::default(),
             tasks: Memory::default(),
             names: Memory::default(),
+            limit: MEMORY_LIMIT,
+            pressure: Pressure::default(),
             system: None,
             clock: Clock::now(),
             selection,
@@ -71,6 +97,13 @@ impl Enricher {
             request_flags,
             keys: [random(), random()],
         }
+    }
+
+    /// Keeps at most about so many bytes of strings.
+    #[must_use]
+    pub fn with_limit(mut self, bytes: usize) -> Self {
+        self.limit = bytes;
+        self
     }
 
     /// Looks names up in the file system.
@@ -84,16 +117,16 @@ impl Enricher {
     pub fn take(&mut self, record: &Record<'_>, emit: &mut impl FnMut(&Event)) {
         match record {
             Record::Path(path) => {
-                self.paths.insert(path.id, Arc::new(Rendered::new(file::text(path))));
+                self.paths.insert(path.id, file::text(path));
             }
             Record::Task(task) => {
-                let executable = self.paths.get(task.exe_path_id).map(|p| p.text.clone());
+                let executable = self.paths.get(task.exe_path_id).cloned();
                 let process = process::process(task, executable, &self.clock);
                 self.tasks.insert(task.task_id, Arc::new(Rendered::new(process)));
             }
             Record::Names(names) => {
-                // More than can be in flight: those whose end was lost.
-                if self.names.len() >= REQUESTS {
+                // Those of requests whose end was lost, and of those that wait longest.
+                if self.names.bytes() >= self.limit / 8 {
                     self.names.age();
                 }
                 let held = Held::new(names, |id| self.paths.get(id).cloned());
@@ -109,7 +142,7 @@ impl Enricher {
 
     /// The path of an id.
     #[must_use]
-    pub fn path(&self, id: u64) -> Option<&Arc<Rendered<Text>>> {
+    pub fn path(&self, id: u64) -> Option<&Text> {
         self.paths.get(id)
     }
 
@@ -120,16 +153,23 @@ impl Enricher {
     }
 
     /// Whether so much is remembered that the kernel side should send everything anew. Then [`Enricher::age`], once it
-    /// was told and all that it sent before was taken.
+    /// was told and all that it sent before was taken. Two generations and the names of requests share the limit.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.paths.len() >= REMEMBER || self.tasks.len() >= REMEMBER
+        self.paths.bytes() + self.tasks.bytes() >= self.limit / 8 * 3
+    }
+
+    /// What the limit has cost.
+    #[must_use]
+    pub fn pressure(&self) -> Pressure {
+        self.pressure
     }
 
     /// Forgets what was already old the last time, and calls the rest old.
     pub fn age(&mut self) {
         self.paths.age();
         self.tasks.age();
+        self.pressure.renewed += 1;
     }
 
     /// Reads the clocks again.
@@ -167,12 +207,13 @@ impl Enricher {
         let vectored = matches!(opcode, Opcode::Writev | Opcode::WritevFixed);
         let process = self.tasks.get(w.task_id).cloned();
         let data = IoWrite {
-            path_bytes: path.as_ref().and_then(|p| p.bytes.clone()),
+            path_bytes: path.as_ref().and_then(Text::base64),
             path_truncated: path.as_ref().is_some_and(|p| p.truncated),
             path_detached: path.as_ref().and_then(|p| p.detached(process.as_ref().map(|p| &***p))),
             path_unknown: path.is_none().then(unknown),
             path,
             deleted: w.has(flag::DELETED),
+            path_stale: w.has(flag::STALE),
             pos: position(w, result),
             buf: Pointer(w.buf),
             len: w.len,
@@ -242,38 +283,72 @@ fn executor(w: &Write) -> Option<Executor> {
     }
 }
 
-const S_IFMT: u16 = 0o170_000;
-const S_IFREG: u16 = 0o100_000;
-const S_IFBLK: u16 = 0o060_000;
-
-/// The offset of the first byte; for a write that failed, the offset asked for.
-fn position(w: &Write, result: Option<i32>) -> Option<i64> {
-    if w.has(flag::NO_POS) {
-        return None;
-    }
-    let asked = (w.has(flag::SUBMIT) && w.asked_pos != -1).then_some(w.asked_pos);
-    let kernel = (w.has(flag::KI_POS) && w.ki_pos != -1).then_some(w.ki_pos);
-    let kind = w.mode & S_IFMT;
-    if w.has(flag::FILE) && kind != S_IFREG && kind != S_IFBLK {
-        // Character devices take an offset and never move it.
-        return asked;
-    }
-    match result {
-        // The kernel moved ki_pos by what it wrote, also for -1 and appended writes.
-        Some(written @ 1..) => match kernel {
-            Some(end) => end.checked_sub(written.into()),
-            None if w.has(flag::APPEND) => None,
-            None => asked,
-        },
-        Some(_) => asked.or(kernel),
-        None => asked,
-    }
-}
-
 /// `ENOSPC`.
 pub(crate) fn errno_name(errno: i32) -> &'static str {
     use std::sync::OnceLock;
     static NAMES: OnceLock<Vec<String>> = OnceLock::new();
     let names = NAMES.get_or_init(|| (0..=133).map(|n| format!("{:?}", nix::errno::Errno::from_raw(n))).collect());
     usize::try_from(errno).ok().and_then(|i| names.get(i)).map_or("UNKNOWN", String::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::{rw_names, rw_path, rw_request};
+    use crate::record::{bytes_of, decode};
+
+    const DATA_OFFSET: usize = 112;
+
+    fn with_data(mut header: Vec<u8>, data: &[u8]) -> Vec<u8> {
+        header.resize(DATA_OFFSET, 0);
+        header.extend_from_slice(data);
+        header
+    }
+
+    fn take(enricher: &mut Enricher, bytes: &[u8]) -> Vec<serde_json::Value> {
+        let mut events = vec![];
+        enricher.take(&decode(bytes).unwrap(), &mut |e| events.push(serde_json::to_value(e).unwrap()));
+        events
+    }
+
+    #[test]
+    fn long_paths_that_are_not_utf8_stay_within_the_limit() {
+        const LIMIT: usize = 4 << 20;
+        let mut enricher = Enricher::default().with_limit(LIMIT);
+        let names = [[0xff; 255].as_slice(), b"\0"].concat().repeat(128);
+        for id in 1..2000u64 {
+            let size = u32::try_from(names.len()).unwrap();
+            let path = rw_path { r#type: 2, path_id: id, inode: id, size, mode: 0o100_644, ..rw_path::default() };
+            take(&mut enricher, &with_data(bytes_of(&path), &names));
+            if enricher.is_full() {
+                enricher.age();
+            }
+            assert_eq!(enricher.path(id).map(|p| p.exact().len()), Some(names.len()));
+            assert!(enricher.paths.bytes() <= LIMIT / 2);
+        }
+        assert!(enricher.pressure().renewed > 10);
+    }
+
+    #[test]
+    fn names_of_more_requests_than_fit_are_dropped_and_that_is_told() {
+        let mut enricher = Enricher::new(Selection::all(), false, vec![]).with_limit(1 << 20);
+        let name = [b'n'; 4000];
+        let count = 400;
+        for id in 1..=count {
+            let names = rw_names { r#type: 5, names_id: id, size: 4000, len: [4000, 0, 0], ..rw_names::default() };
+            take(&mut enricher, &with_data(bytes_of(&names), &name));
+        }
+        let told = (1..=count).map(|id| {
+            let mut request = rw_request { names_id: id, ..rw_request::default() };
+            request.w = crate::kernel::rw_write { r#type: 4, flags: flag::SUBMIT, opcode: 36, ..request.w };
+            let events = take(&mut enricher, &bytes_of(&request));
+            let data = events.iter().find(|e| e["event"] == "io_unlinkat").unwrap()["data"].clone();
+            (data["names_dropped"] == true, data["path_given"].is_string())
+        });
+        let told: Vec<_> = told.collect();
+        assert!(told.iter().all(|&(dropped, named)| dropped != named), "either the name or that it was dropped");
+        assert!(told[0].0 && told[399].1);
+        assert_eq!(enricher.pressure().nameless, told.iter().filter(|t| t.0).count() as u64);
+        assert_eq!(enricher.names.bytes(), 0);
+    }
 }

@@ -1,16 +1,15 @@
 //! Names that programs give, and the files that they lead to.
 
-use std::sync::Arc;
-
+use super::Weigh;
 use super::lookup::{self, Answer, Base, Question};
-use crate::event::ops::{Asked, Named, OldNew, PathSource, PathText};
-use crate::event::{Rendered, Root, Text};
+use crate::event::ops::{Asked, Named, OldNew, PathSource};
+use crate::event::{Root, Text};
 use crate::record::{Directory, Names};
 
 /// A directory, and its path at the submission.
 #[derive(Debug, Clone)]
 struct Place {
-    path: PathText,
+    path: Text,
     directory: Directory,
 }
 
@@ -35,6 +34,15 @@ pub(super) struct Held {
     root: Option<Place>,
 }
 
+impl Weigh for Held {
+    fn weight(&self) -> usize {
+        let of = |text: Option<&Text>| text.map_or(0, Weigh::weight);
+        // What was forgotten elsewhere is kept alive by this.
+        let places = self.from.iter().chain([&self.root]).flatten().map(|place| place.path.weight());
+        size_of::<Self>() + self.given.iter().map(Vec::len).sum::<usize>() + of(self.other.as_ref()) + places.sum::<usize>()
+    }
+}
+
 /// How the kernel looks one name up.
 #[derive(Debug, Clone, Copy, Default)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a rule of its own")]
@@ -57,14 +65,14 @@ pub(super) struct Rules {
 #[derive(Debug, Clone)]
 pub(super) struct Led {
     given: Text,
-    path: Option<PathText>,
+    path: Option<Text>,
     source: PathSource,
     certain: bool,
     asked: Vec<Text>,
 }
 
 impl Held {
-    pub(super) fn new(record: &Names<'_>, path_of: impl Fn(u64) -> Option<PathText>) -> Self {
+    pub(super) fn new(record: &Names<'_>, path_of: impl Fn(u64) -> Option<Text>) -> Self {
         let place = |directory: Directory| Some(Place { path: path_of(directory.path_id)?, directory });
         let [old, new, other] = record.strings;
         Self {
@@ -76,7 +84,7 @@ impl Held {
     }
 
     /// The file that a second descriptor named.
-    pub(super) fn second_file(&self) -> Option<&PathText> {
+    pub(super) fn second_file(&self) -> Option<&Text> {
         self.from[1].as_ref().map(|place| &place.path)
     }
 
@@ -87,7 +95,7 @@ impl Held {
         i: usize,
         rules: Rules,
         source: PathSource,
-        acted: Option<&PathText>,
+        acted: Option<&Text>,
         look_up: impl FnOnce(Question<'_>) -> Option<Answer>,
     ) -> Option<Led> {
         let given = &self.given[i][..];
@@ -102,7 +110,7 @@ impl Held {
             asked: vec![Text::new(given, false)],
         };
         if let Some(path) = acted {
-            (led.path, led.source, led.certain) = (Some(Arc::clone(path)), PathSource::Kernel, true);
+            (led.path, led.source, led.certain) = (Some(path.clone()), PathSource::Kernel, true);
         }
         let Some(from) = &self.from[i] else { return Some(led) };
         let absolute = given.starts_with(b"/");
@@ -110,15 +118,15 @@ impl Held {
         let root = if rules.in_root { Some(from) } else { self.root.as_ref() };
         let floor = root.map(|place| place.path.exact()).unwrap_or_default();
         let below = |path: &[u8]| Text::new(path, from.path.truncated).below(from.path.root);
-        let literal = below(&join(&base, &floor, given));
-        led.asked = vec![literal.clone(), below(&collapse(&base, &floor, given))];
+        let literal = below(&join(base, floor, given));
+        led.asked = vec![literal.clone(), below(&collapse(base, floor, given))];
         if led.certain {
             return Some(led);
         }
         let question = || {
-            let root = root?.base(&floor)?;
+            let root = root?.base(floor)?;
             let (follow, links) = (rules.follow, !rules.no_links);
-            Some(Question { root, base: from.base(&base)?, given, follow, links, since_ns: 0 })
+            Some(Question { root, base: from.base(base)?, given, follow, links, since_ns: 0 })
         };
         // What it does not allow fails, wherever it would have led.
         let refused = rules.beneath && (absolute || given.split(|&b| b == b'/').any(|part| part == b".."));
@@ -133,7 +141,7 @@ impl Held {
             }
             None => literal,
         };
-        led.path = Some(Arc::new(Rendered::new(text)));
+        led.path = Some(text);
         Some(led)
     }
 }
@@ -173,11 +181,11 @@ fn put_together(base: &[u8], floor: &[u8], given: &[u8], all: bool) -> Vec<u8> {
 pub(super) fn named(led: Option<&Led>, dirfd: Option<i32>) -> Named {
     let Some(led) = led else { return Named { dirfd, ..Named::default() } };
     Named {
-        path_bytes: led.path.as_ref().and_then(|p| p.bytes.clone()),
+        path_bytes: led.path.as_ref().and_then(Text::base64),
         path_source: led.path.is_some().then_some(led.source),
         path_certain: led.certain,
         path: led.path.clone(),
-        path_given_bytes: led.given.bytes.clone(),
+        path_given_bytes: led.given.base64(),
         path_given: Some(led.given.clone()),
         dirfd,
         asked: Asked { names: led.asked.clone(), certain: led.certain },
@@ -250,7 +258,7 @@ mod tests {
     }
 
     fn place(path: &str) -> Place {
-        let path = Arc::new(Rendered::new(Text::new(path.as_bytes(), false).below(Root::Namespace(1))));
+        let path = Text::new(path.as_bytes(), false).below(Root::Namespace(1));
         Place { path, directory: Directory { path_id: 1, inode: 2, mount: 3 } }
     }
 
@@ -270,15 +278,15 @@ mod tests {
         let stays = Rules { same_place: true, ..Rules::default() };
         let found = Some(("/b/x", true));
         let told = lead("link/../x", stays, found);
-        assert_eq!((told.path.as_ref().map(|p| &p.text[..]), told.certain), (Some("/b/x"), true));
-        assert_eq!(told.asked.iter().map(|t| &t.text[..]).collect::<Vec<_>>(), ["/a/link/../x", "/a/x"]);
+        assert_eq!((told.path.as_ref().map(|p| &*p.text()), told.certain), (Some("/b/x"), true));
+        assert_eq!(told.asked.iter().map(|t| t.text().into_owned()).collect::<Vec<_>>(), ["/a/link/../x", "/a/x"]);
         assert!(!lead("x", Rules::default(), found).certain);
         assert!(!lead("x", Rules { by_descriptor: true, ..stays }, found).certain);
         assert!(lead("/x", Rules { by_descriptor: true, ..stays }, found).certain);
         assert!(!lead("/x", Rules { in_root: true, ..stays }, found).certain);
         assert!(!lead("x", stays, Some(("/b/x", false))).certain);
         let text = lead("link/../x", stays, None);
-        assert_eq!((text.path.as_ref().map(|p| &p.text[..]), text.certain), (Some("/a/link/../x"), false));
+        assert_eq!((text.path.as_ref().map(|p| &*p.text()), text.certain), (Some("/a/link/../x"), false));
         assert_eq!(text.source, PathSource::Name);
     }
 }

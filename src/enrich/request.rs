@@ -1,13 +1,14 @@
 //! Requests of any opcode to their events.
 
 use super::name::{Held, Led, Rules, asked, named, old_new};
+use super::position::position;
 use super::{Enricher, completion, errno_name, executor, latency, outcome, submitter};
 use crate::event::files::{FileModification, SecurityFileOpen, VfsWrite};
 use crate::event::ops::{
     Asked, Descriptor, File, IoFallocate, IoFsync, IoFtruncate, IoIssueSqe, IoMkdirat, IoOpenat, IoRenameat,
     IoSetxattr, IoSplice, IoSymlinkat, IoUnlinkat, IoUringCmd, IoUringCreate, PathSource, Stage, Step,
 };
-use crate::event::{Data, Event, Outcome, Pointer, ops};
+use crate::event::{Data, Event, Outcome, Pointer, Text, ops};
 use crate::opcode;
 use crate::record::{Created, End, FileAct, Request, Write, flag};
 use crate::rings::flag_names;
@@ -54,16 +55,16 @@ fn number(arg: i64) -> i32 {
     low(arg).cast_signed()
 }
 
-/// Whether the kernel posts the CQE of such an operation where it fails, also with IOSQE_CQE_SKIP_SUCCESS. Others fail
-/// without one, since the kernel does not mark them as failed.
-fn fails_aloud(kind: Option<Kind>) -> bool {
-    matches!(kind, Some(Kind::IoOpenat | Kind::IoSplice | Kind::IoTee | Kind::IoUringCmd | Kind::IoWrite))
+/// Whether the request brought names along that could not be kept until its end.
+fn names_dropped(r: &Request, held: Option<&Held>) -> bool {
+    r.names_id != 0 && held.is_none()
 }
 
 impl Enricher {
     /// The events of a request that are told.
     pub(super) fn request(&mut self, r: &Request, emit: &mut impl FnMut(&Event)) {
         let held = self.names.remove(r.names_id);
+        self.pressure.nameless += u64::from(names_dropped(r, held.as_ref()));
         let led = held.as_ref().map(|held| self.lead(r, held)).unwrap_or_default();
         let kind = Kind::of_opcode(r.write.opcode);
         if kind == Some(Kind::IoWrite) && self.selection.has(Kind::IoWrite) {
@@ -89,7 +90,7 @@ impl Enricher {
                 flag_names: opcode::request_flags(r.req_flags, &self.request_flags),
                 sq_thread: r.write.has(flag::SQPOLL),
                 sq_thread_id: Some(r.sq_tid).filter(|&tid| tid != 0),
-                request: self.common(r, kind),
+                request: self.common(r, kind, held.as_ref()),
                 asked: named,
             });
             emit(&self.event(r, data));
@@ -132,7 +133,7 @@ impl Enricher {
         Event { timestamp: self.clock.from_monotonic(r.write.end_ns), data, process }
     }
 
-    fn common(&self, r: &Request, kind: Option<Kind>) -> ops::Request {
+    fn common(&self, r: &Request, kind: Option<Kind>, held: Option<&Held>) -> ops::Request {
         let w = &r.write;
         let silent = w.end == End::Skipped && kind != Some(Kind::IoWrite);
         let result = match w.end {
@@ -148,13 +149,14 @@ impl Enricher {
             ctx: Pointer(self.ring_id(w.ctx)),
             result,
             error: result.filter(|&r| r < 0).map(|r| errno_name(r.saturating_neg())),
-            outcome: if silent && fails_aloud(kind) { Outcome::Success } else { outcome(result) },
+            outcome: if silent && opcode::fails_aloud(w.opcode) { Outcome::Success } else { outcome(result) },
             completion: completion(w),
             latency_ns: latency(w),
             submitter: submitter(w),
             worker_host_tid: self.submitter_tid(w),
             executor,
             executor_host_tid: (executor.is_some() && w.has(flag::EXEC_TID)).then_some(w.exec_tid),
+            names_dropped: names_dropped(r, held),
             life: self.life.then(|| life(r)),
         }
     }
@@ -168,7 +170,7 @@ impl Enricher {
             FileAct::Write | FileAct::Writev => {
                 let written = VfsWrite {
                     file,
-                    pos: Some(w.asked_pos).filter(|&pos| pos != -1 && !w.has(flag::NO_POS)),
+                    pos: position(w, Some(w.result)),
                     buf: Pointer(w.buf),
                     len: w.len,
                     iov_count: (act == FileAct::Writev).then_some(w.iov_count),
@@ -183,7 +185,7 @@ impl Enricher {
                 file,
                 flags: w.rw_flags.into(),
                 flag_names: opcode::open_flags(w.rw_flags.into()),
-                created: w.has(flag::CREATED),
+                created: w.has(flag::CREATED) || opcode::makes_unnamed(w.rw_flags.into()),
                 result: w.result,
                 error,
                 outcome,
@@ -199,12 +201,13 @@ impl Enricher {
         let known = w.has(flag::FILE);
         let path = known.then(|| self.paths.get(w.path_id).cloned()).flatten();
         File {
-            path_bytes: path.as_ref().and_then(|p| p.bytes.clone()),
+            path_bytes: path.as_ref().and_then(Text::base64),
             path_truncated: path.as_ref().is_some_and(|p| p.truncated),
             path_detached: path.as_ref().and_then(|p| p.detached(self.tasks.get(w.task_id).map(|p| &***p))),
             path_unknown: if path.is_none() { super::file::unknown(w) } else { None },
             path,
             deleted: w.has(flag::DELETED),
+            path_stale: w.has(flag::STALE),
             device: known.then_some(w.dev),
             inode: known.then_some(w.inode),
         }
@@ -214,7 +217,7 @@ impl Enricher {
     fn particular(&self, kind: Kind, r: &Request, held: Option<&Held>, led: &[Option<Led>; 2]) -> Option<Data> {
         let w = &r.write;
         let seen = w.has(flag::SUBMIT);
-        let request = self.common(r, Some(kind));
+        let request = self.common(r, Some(kind), held);
         let file = self.file(w);
         let descriptor = Descriptor { fd: seen.then_some(w.fd), fixed_file: w.has(flag::FIXED_FILE) };
         let dirfd = seen.then_some(w.fd);
@@ -233,7 +236,7 @@ impl Enricher {
             Kind::IoOpenat => {
                 let flags = unsigned(a);
                 let opened = w.result >= 0 && matches!(w.end, End::Cqe | End::Overflow);
-                let created = opened.then(|| w.has(flag::CREATED));
+                let created = opened.then(|| w.has(flag::CREATED) || opcode::makes_unnamed(flags));
                 let mut name = name();
                 if file.path.is_some() {
                     name.path_source = Some(PathSource::File);
@@ -256,6 +259,7 @@ impl Enricher {
                     resolve_names: opcode::resolve_flags(unsigned(c)),
                     created,
                     deleted: file.deleted,
+                    path_stale: file.path_stale,
                     truncated: created.map(|created| flags & opcode::O_TRUNC != 0 && !created),
                     device: file.device,
                     inode: file.inode,
@@ -293,7 +297,7 @@ impl Enricher {
                     file,
                     descriptor,
                     pos: current(w.asked_pos),
-                    path_in_bytes: path_in.as_ref().and_then(|p| p.bytes.clone()),
+                    path_in_bytes: path_in.as_ref().and_then(Text::base64),
                     path_in,
                     fd_in: seen.then_some(number(d)),
                     fixed_file_in: flags & opcode::SPLICE_F_FD_IN_FIXED != 0,
@@ -328,7 +332,7 @@ impl Enricher {
                 let target = held.and_then(|h| h.other.clone());
                 Data::IoSymlinkat(IoSymlinkat {
                     name: named(led[1].as_ref(), seen.then_some(number(a))),
-                    target_bytes: target.as_ref().and_then(|t| t.bytes.clone()),
+                    target_bytes: target.as_ref().and_then(Text::base64),
                     target,
                     request,
                 })
@@ -347,12 +351,13 @@ impl Enricher {
                 let flags = u64::from(low(b));
                 Data::IoSetxattr(IoSetxattr {
                     path,
-                    name_bytes: attribute.as_ref().and_then(|t| t.bytes.clone()),
+                    name_bytes: attribute.as_ref().and_then(Text::base64),
                     name: attribute,
                     size: unsigned(a),
                     flags,
                     flag_names: opcode::xattr_flags(flags),
                     deleted: file.deleted,
+                    path_stale: file.path_stale,
                     device: file.device,
                     inode: file.inode,
                     descriptor: Descriptor { fd: descriptor.fd.filter(|_| by_descriptor), ..descriptor },

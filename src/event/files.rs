@@ -12,7 +12,7 @@ use crate::opcode::Names;
 pub struct VfsWrite {
     #[serde(flatten)]
     pub file: File,
-    /// Offset at which the first byte landed; for a write that failed, the offset that it was made at. Null where the file has no position.
+    /// Offset at which the first byte landed; for a write that failed, the offset that it was made at. Null where the file has no position, or where it cannot be known: handlers of procfs and the like need not move it.
     pub pos: Option<i64>,
     /// User address of the data; of the first segment for vectors.
     #[schemars(with = "String")]

@@ -1,15 +1,10 @@
 //! Events of rings, and of requests that are no writes.
 
-use std::sync::Arc;
-
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Completion, Detached, Executor, Outcome, PathUnknown, Pointer, Rendered, Submitter, Text};
+use super::{Base64, Completion, Detached, Executor, Outcome, PathUnknown, Pointer, Submitter, Text};
 use crate::opcode::Names;
-
-/// A path, rendered once.
-pub type PathText = Arc<Rendered<Text>>;
 
 /// A ring was created by io_uring_setup.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -109,6 +104,9 @@ pub struct Request {
     pub executor: Option<Executor>,
     /// That thread, in the host's pid namespace. Null where it is not known.
     pub executor_host_tid: Option<u32>,
+    /// The names that it brought along are missing: more of them were waiting than --memory-limit holds.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub names_dropped: bool,
     /// The steps of its life; only with --requests.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub life: Option<Vec<Step>>,
@@ -119,10 +117,11 @@ pub struct Request {
 pub struct File {
     /// Path of the file in the submitter's mount namespace, from the kernel's own file object; null when there is none or it could not be learned.
     #[schemars(with = "Option<String>")]
-    pub path: Option<PathText>,
+    pub path: Option<Text>,
     /// The path's exact bytes in base64, where it is not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub path_bytes: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub path_bytes: Option<Base64>,
     /// The path was longer than 1,024 components and mount points, or 32 KiB: its beginning is missing.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub path_truncated: bool,
@@ -132,8 +131,11 @@ pub struct File {
     /// Why path is null, of a request that has a file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path_unknown: Option<PathUnknown>,
-    /// The name was removed: path is the last one.
+    /// The file has no name any more: path is the last one.
     pub deleted: bool,
+    /// The name in path is gone, or never was one (O_TMPFILE), and the file lives under other names, which are not known.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub path_stale: bool,
     /// Device of the file, in the kernel's encoding: major << 20 | minor.
     pub device: Option<u32>,
     /// Inode number of the file.
@@ -170,10 +172,11 @@ pub enum PathSource {
 pub struct Named {
     /// Path in the submitter's mount namespace. Null where it could not be learned.
     #[schemars(with = "Option<String>")]
-    pub path: Option<PathText>,
+    pub path: Option<Text>,
     /// The path's exact bytes in base64, where it is not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub path_bytes: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub path_bytes: Option<Base64>,
     /// Where path comes from. Null without it.
     pub path_source: Option<PathSource>,
     /// path is that of the file that was acted upon, whatever the program did meanwhile. False: links, directories or descriptors may have changed between submission and look-up, or path is null. `--path` never leaves such an event out.
@@ -183,7 +186,8 @@ pub struct Named {
     pub path_given: Option<Text>,
     /// Its exact bytes in base64, where it is not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub path_given_bytes: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub path_given_bytes: Option<Base64>,
     /// Descriptor of the directory that the name is relative to; -100: the current directory.
     pub dirfd: Option<i32>,
     /// For `--path` alone.
@@ -205,30 +209,34 @@ pub struct Asked {
 pub struct OldNew {
     /// Path of the old name in the submitter's mount namespace. Null where it could not be learned.
     #[schemars(with = "Option<String>")]
-    pub old_path: Option<PathText>,
+    pub old_path: Option<Text>,
     /// Its exact bytes in base64, where it is not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub old_path_bytes: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub old_path_bytes: Option<Base64>,
     /// The old name as the program gave it.
     #[schemars(with = "Option<String>")]
     pub old_path_given: Option<Text>,
     /// Its exact bytes in base64, where it is not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub old_path_given_bytes: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub old_path_given_bytes: Option<Base64>,
     /// Descriptor of the directory that the old name is relative to; -100: the current directory.
     pub old_dirfd: Option<i32>,
     /// Path of the new name in the submitter's mount namespace. Null where it could not be learned.
     #[schemars(with = "Option<String>")]
-    pub new_path: Option<PathText>,
+    pub new_path: Option<Text>,
     /// Its exact bytes in base64, where it is not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub new_path_bytes: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub new_path_bytes: Option<Base64>,
     /// The new name as the program gave it.
     #[schemars(with = "Option<String>")]
     pub new_path_given: Option<Text>,
     /// Its exact bytes in base64, where it is not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub new_path_given_bytes: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub new_path_given_bytes: Option<Base64>,
     /// Descriptor of the directory that the new name is relative to; -100: the current directory.
     pub new_dirfd: Option<i32>,
     /// Where the paths come from; of two sources the lesser one.
@@ -279,12 +287,15 @@ pub struct IoOpenat {
     /// Their names.
     #[schemars(with = "Vec<String>")]
     pub resolve_names: Names,
-    /// This open made the file. Null where it did not succeed.
+    /// This open made the file, also without a name (O_TMPFILE). Null where it did not succeed.
     pub created: Option<bool>,
     /// This open made an older file empty (O_TRUNC). Null where it did not succeed.
     pub truncated: Option<bool>,
-    /// The name of the file was removed: path is the last one.
+    /// The file has no name any more: path is the last one.
     pub deleted: bool,
+    /// The name in path is gone, or never was one (O_TMPFILE), and the file lives under other names, which are not known.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub path_stale: bool,
     /// Device of the opened file, in the kernel's encoding: major << 20 | minor.
     pub device: Option<u32>,
     /// Inode number of the opened file.
@@ -339,10 +350,11 @@ pub struct IoSplice {
     pub pos: Option<i64>,
     /// Path of the file that the data came from.
     #[schemars(with = "Option<String>")]
-    pub path_in: Option<PathText>,
+    pub path_in: Option<Text>,
     /// Its exact bytes in base64, where it is not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub path_in_bytes: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub path_in_bytes: Option<Base64>,
     /// Descriptor or index of that file.
     pub fd_in: Option<i32>,
     /// fd_in is an index into the ring's registered files.
@@ -411,7 +423,8 @@ pub struct IoSymlinkat {
     pub target: Option<Text>,
     /// Its exact bytes in base64, where it is not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub target_bytes: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub target_bytes: Option<Base64>,
     #[serde(flatten)]
     pub request: Request,
 }
@@ -426,7 +439,8 @@ pub struct IoSetxattr {
     pub name: Option<Text>,
     /// Its exact bytes in base64, where it is not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub name_bytes: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub name_bytes: Option<Base64>,
     /// Bytes of the value.
     pub size: u64,
     /// XATTR_* as a number.
@@ -434,8 +448,11 @@ pub struct IoSetxattr {
     /// Their names.
     #[schemars(with = "Vec<String>")]
     pub flag_names: Names,
-    /// The name of the file was removed: path is the last one.
+    /// The file has no name any more: path is the last one.
     pub deleted: bool,
+    /// The name in path is gone, or never was one (O_TMPFILE), and the file lives under other names, which are not known.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub path_stale: bool,
     /// Device of the file, in the kernel's encoding: major << 20 | minor. Null for SETXATTR.
     pub device: Option<u32>,
     /// Inode number of the file. Null for SETXATTR.

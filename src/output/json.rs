@@ -4,7 +4,7 @@
 //! path and process. The derived serialisation of [`crate::event`] is the definition; a test holds both equal.
 
 use super::Encode;
-use crate::event::{Completion, Data, Event, Executor, IoWrite, Outcome, Submitter, Timestamp};
+use crate::event::{Completion, Data, Event, Executor, IoWrite, Outcome, Submitter, Text, Timestamp};
 use crate::json;
 
 /// The native format.
@@ -57,9 +57,14 @@ impl Json {
         line.raw(r#"{"timestamp":""#);
         self.timestamp(event.timestamp, line.0);
         line.raw(r#"","event":"io_write","data":{"path":"#);
-        line.raw(w.path.as_ref().map_or("null", |p| p.json()));
+        match &w.path {
+            None => line.raw("null"),
+            Some(path) => line.string(path),
+        }
         if let Some(bytes) = &w.path_bytes {
-            line.text(r#","path_bytes":"#, bytes);
+            line.raw(r#","path_bytes":""#);
+            bytes.append_to(line.0);
+            line.raw("\"");
         }
         if w.path_truncated {
             line.raw(r#","path_truncated":true"#);
@@ -71,6 +76,9 @@ impl Json {
             line.text(r#","path_unknown":"#, unknown.name());
         }
         line.flag(r#","deleted":"#, w.deleted);
+        if w.path_stale {
+            line.raw(r#","path_stale":true"#);
+        }
         line.maybe(r#","pos":"#, w.pos);
         line.hex(r#","buf":""#, w.buf.0);
         line.number(r#"","len":"#, w.len);
@@ -120,7 +128,7 @@ impl Json {
         line.raw("}");
         if let Some(process) = &event.process {
             line.raw(r#","process":"#);
-            line.raw(process.json());
+            line.raw(&process.json());
         }
         line.raw("}");
     }
@@ -154,7 +162,19 @@ impl Line<'_> {
         self.raw(if value { "true" } else { "false" });
     }
 
-    /// For values without characters that JSON escapes: names of constants, base64.
+    fn string(&mut self, text: &Text) {
+        match text.plain() {
+            Some(plain) => {
+                self.raw("\"");
+                self.0.extend_from_slice(plain);
+                self.raw("\"");
+            }
+            // A text can always be serialised.
+            None => self.raw(&json::to_string(text).unwrap_or_else(|_| "null".to_owned())),
+        }
+    }
+
+    /// For values without characters that JSON escapes: names of constants.
     fn text(&mut self, key: &str, value: &str) {
         self.raw(key);
         self.raw("\"");
@@ -189,7 +209,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::event::{Detached, EventsLost, LossCause, Opcode, PathUnknown, Pointer, Process, Rendered, Text};
+    use crate::event::{Detached, EventsLost, LossCause, Opcode, PathUnknown, Pointer, Process, Rendered};
 
     fn process() -> Process {
         Process {
@@ -198,9 +218,14 @@ mod tests {
             pid: 3,
             tid: 4,
             ppid: 5,
-            name: "quo\"te\u{9b}".to_owned(),
+            name: "quo\"te\u{9b}".into(),
+            name_bytes: None,
             executable: None,
-            command_line: Some("a\nb".to_owned()),
+            executable_bytes: None,
+            command_line: Some("a\nb".into()),
+            command_line_bytes: None,
+            command_line_truncated: true,
+            command_line_missing: None,
             uid: 6,
             start_time: Timestamp(-1),
             cgroup_id: 7,
@@ -212,7 +237,7 @@ mod tests {
     prop_compose! {
         fn writes()(
             path in option::of(prop_oneof![any::<Vec<u8>>(), "[\u{7f}-\u{9f}\u{2028}-\u{202e}/x]*".prop_map(String::into_bytes)]),
-            (truncated, deleted, fixed_file) in any::<(bool, bool, bool)>(),
+            (truncated, deleted, path_stale, fixed_file) in any::<(bool, bool, bool, bool)>(),
             (pos, buf, len, tid) in any::<(Option<i64>, u64, u32, u32)>(),
             (iov_count, device, inode, result) in any::<(Option<u32>, Option<u32>, Option<u64>, Option<i32>)>(),
             (latency_ns, executor_host_tid, user_data, fd) in any::<(Option<u64>, Option<u32>, u64, Option<i32>)>(),
@@ -228,11 +253,11 @@ mod tests {
         ) -> IoWrite {
             let path = path.map(|p| Text::new(&p, truncated));
             IoWrite {
-                path_bytes: path.as_ref().and_then(|p| p.bytes.clone()),
+                path_bytes: path.as_ref().and_then(Text::base64),
                 path_truncated: truncated,
                 path_detached, path_unknown,
-                path: path.map(|p| Arc::new(Rendered::new(p))),
-                deleted, pos, buf: Pointer(buf), len, iov_count, worker_host_tid: tid, device, inode, opcode, result,
+                path,
+                deleted, path_stale, pos, buf: Pointer(buf), len, iov_count, worker_host_tid: tid, device, inode, opcode, result,
                 error, outcome, completion, latency_ns, submitter, executor, executor_host_tid, user_data, fd,
                 fixed_file, rw_flags, life: None,
             }

@@ -190,13 +190,17 @@ fn flags(names: &Names) -> String {
 
 /// What stands under PATH: paths, and what an operation says beside.
 fn what(data: &Data) -> String {
-    let shown = |text: Option<&Text>| text.map_or_else(|| "-".to_owned(), |t| quoted(&t.text));
+    let shown = |text: Option<&Text>| text.map_or_else(|| "-".to_owned(), |t| quoted(&t.text()));
     let [first, second] = data.paths();
     let path = match data.path_unknown() {
         Some(unknown) if unknown != PathUnknown::NoFile => unknown.shown().to_owned(),
         _ => shown(first),
     };
-    let deleted = |deleted| if deleted { " (deleted)" } else { "" };
+    let gone = |deleted, stale| match (deleted, stale) {
+        (true, _) => " (deleted)",
+        (_, true) => " (old name)",
+        _ => "",
+    };
     let both = |names: &OldNew| {
         let old = first.or(names.old_path_given.as_ref());
         format!("{} -> {}", shown(old), shown(second.or(names.new_path_given.as_ref())))
@@ -204,31 +208,33 @@ fn what(data: &Data) -> String {
     let given = |name: &Named| shown(first.or(name.path_given.as_ref()));
     match data {
         Data::EventsLost(_) => String::new(),
-        Data::IoWrite(w) => path + deleted(w.deleted),
+        Data::IoWrite(w) => path + gone(w.deleted, w.path_stale),
         Data::IoUringCreate(c) => {
             let flags = if c.flag_names.is_empty() { String::new() } else { format!(" {}", c.flag_names.join("|")) };
             format!("ring of {} and {} entries{flags}", c.sq_entries, c.cq_entries)
         }
-        Data::IoIssueSqe(e) => path + deleted(e.file.deleted),
-        Data::VfsWrite(e) | Data::VfsWritev(e) => path + deleted(e.file.deleted),
+        Data::IoIssueSqe(e) => path + gone(e.file.deleted, e.file.path_stale),
+        Data::VfsWrite(e) | Data::VfsWritev(e) => path + gone(e.file.deleted, e.file.path_stale),
         Data::SecurityFileOpen(e) => {
             format!("{path} {}{}", flags(&e.flag_names), if e.created { " (created)" } else { "" })
         }
-        Data::FileModification(e) => path + deleted(e.file.deleted),
+        Data::FileModification(e) => path + gone(e.file.deleted, e.file.path_stale),
         Data::IoOpenat(e) => {
             let made = if e.created == Some(true) { " (created)" } else { "" };
             let emptied = if e.truncated == Some(true) { " (truncated)" } else { "" };
             format!("{} {}{made}{emptied}", given(&e.name), flags(&e.flag_names))
         }
-        Data::IoFallocate(e) => format!("{path}{} {}", deleted(e.file.deleted), e.mode_names.join("|")),
-        Data::IoFtruncate(e) => path + deleted(e.file.deleted),
-        Data::IoSplice(e) | Data::IoTee(e) => format!("{path}{} <- {}", deleted(e.file.deleted), shown(second)),
+        Data::IoFallocate(e) => format!("{path}{} {}", gone(e.file.deleted, e.file.path_stale), e.mode_names.join("|")),
+        Data::IoFtruncate(e) => path + gone(e.file.deleted, e.file.path_stale),
+        Data::IoSplice(e) | Data::IoTee(e) => {
+            format!("{path}{} <- {}", gone(e.file.deleted, e.file.path_stale), shown(second))
+        }
         Data::IoRenameat(e) | Data::IoLinkat(e) => both(&e.names),
         Data::IoUnlinkat(e) => given(&e.name) + if e.directory { " (directory)" } else { "" },
         Data::IoMkdirat(e) => format!("{} {:04o}", given(&e.name), e.mode),
         Data::IoSymlinkat(e) => format!("{} -> {}", given(&e.name), shown(e.target.as_ref())),
         Data::IoSetxattr(e) => format!("{} {}", given(&e.path), shown(e.name.as_ref())),
-        Data::IoFsync(e) => path + deleted(e.file.deleted),
+        Data::IoFsync(e) => path + gone(e.file.deleted, e.file.path_stale),
         Data::IoUringCmd(e) => format!("{path} command {:#x}", e.command),
     }
     .trim_end()
@@ -254,7 +260,7 @@ fn known(value: Option<impl ToString>) -> String {
 }
 
 fn name(event: &Event) -> String {
-    fit(&event.process.as_deref().map_or_else(|| "?".to_owned(), |p| visible(&p.name)), 15)
+    fit(&event.process.as_deref().map_or_else(|| "?".to_owned(), |p| visible(&p.name.text())), 15)
 }
 
 /// A star: whoever filled the SQPOLL ring, this thread created it.

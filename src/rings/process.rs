@@ -134,7 +134,8 @@ impl Proc {
     }
 
     pub(super) fn command_line(&self, pid: u32) -> Option<String> {
-        crate::enrich::join(&fs::read(self.path(pid, "cmdline")).ok()?)
+        let line = crate::enrich::join(&fs::read(self.path(pid, "cmdline")).ok()?)?;
+        Some(String::from_utf8_lossy(&line).into_owned())
     }
 
     pub(super) fn place(&self, pid: u32) -> Place {

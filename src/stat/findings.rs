@@ -240,7 +240,7 @@ mod tests {
     use super::super::model::{Class, FileKey, Row, Sums};
     use super::super::report::{Covered, Names, Span};
     use super::*;
-    use crate::event::{Rendered, Text, Timestamp};
+    use crate::event::{Text, Timestamp};
 
     /// A report of one regular file.
     fn one(row: Row, direct: bool) -> Report {
@@ -251,7 +251,7 @@ mod tests {
 
     fn whole(sums: &Sums, pollers: Vec<Poller>) -> Report {
         let mut names = Names::default();
-        names.paths.insert(1, Rendered::new(Text::new(b"/data/x", false)).into());
+        names.paths.insert(1, Text::new(b"/data/x", false));
         let (timestamp, span) = (Timestamp(0), Span::Total);
         Report::new(sums, &names, Covered { timestamp, span, seconds: 1.0, paths: None, pollers, losses: vec![] })
     }

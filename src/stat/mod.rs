@@ -19,7 +19,7 @@ use self::model::Sums;
 use self::pollers::Pollers;
 use self::render::Layout;
 use self::report::{Covered, Names, Report, Span};
-use crate::enrich::{Clock, Enricher};
+use crate::enrich::{Clock, ENTRY, Enricher, Pressure, Weigh};
 use crate::event::{EventsLost, LossCause, Timestamp};
 use crate::here::Here;
 use crate::json;
@@ -42,6 +42,8 @@ pub struct Config {
     pub paths: Option<GlobSet>,
     /// Tell so often.
     pub interval: Option<Duration>,
+    /// Bytes of strings that are kept.
+    pub memory_limit: usize,
     /// As text; `None`: as JSON, one object a line.
     pub layout: Option<Layout>,
 }
@@ -57,6 +59,8 @@ pub struct Outcome {
     pub losses: Losses,
     /// Of the writes that were told, those in reports whose reader had left.
     pub unread: u64,
+    /// What the limit of memory has cost.
+    pub pressure: Pressure,
 }
 
 /// Counts until the end that `config` names, a signal, or the end of the command.
@@ -68,8 +72,9 @@ pub fn run(config: Config) -> Result<Outcome, Error> {
         paths: config.paths,
         interval: config.interval,
         layout: config.layout,
-        enricher: Enricher::default(),
-        names: Names::default(),
+        // Names of rows have the other half.
+        enricher: Enricher::default().with_limit(config.memory_limit / 2),
+        names: Names { room: config.memory_limit / 2, ..Names::default() },
         late: Sums::default(),
         before: Sums::default(),
         pollers: Pollers::default(),
@@ -83,7 +88,13 @@ pub fn run(config: Config) -> Result<Outcome, Error> {
         unread: 0,
     };
     let followed = tracer::follow(&config.plan, &config.options, &config.limits, &mut counter)?;
-    Ok(Outcome { followed, writes: counter.writes, losses: counter.losses, unread: counter.unread })
+    Ok(Outcome {
+        followed,
+        writes: counter.writes,
+        pressure: counter.enricher.pressure(),
+        losses: counter.losses,
+        unread: counter.unread,
+    })
 }
 
 /// Times of the first and the last look at the sums.
@@ -211,16 +222,19 @@ fn take(session: &Session<'_>) -> Result<Taken, Error> {
 impl Counter {
     /// Keeps the names of all rows.
     fn name(&mut self, sums: &Sums) {
-        fn keep<V: Clone>(held: &mut HashMap<u64, V>, id: u64, of: Option<&V>) {
-            if let Some(name) = of.filter(|_| !held.contains_key(&id)) {
+        fn keep<V: Clone + Weigh>(held: &mut HashMap<u64, V>, room: &mut usize, id: u64, of: Option<&V>) {
+            let Some(name) = of.filter(|_| !held.contains_key(&id)) else { return };
+            if let Some(left) = room.checked_sub(ENTRY + name.weight()) {
+                *room = left;
                 held.insert(id, name.clone());
             }
         }
+        let Names { paths, tasks, room } = &mut self.names;
         for key in sums.files.keys() {
-            keep(&mut self.names.paths, key.path_id, self.enricher.path(key.path_id));
+            keep(paths, room, key.path_id, self.enricher.path(key.path_id));
         }
         for &id in sums.tasks.keys() {
-            keep(&mut self.names.tasks, id, self.enricher.task(id));
+            keep(tasks, room, id, self.enricher.task(id));
         }
     }
 

@@ -221,7 +221,7 @@ mod tests {
     use super::super::model::{FileKey, Row, Sums};
     use super::super::report::{Covered, Names};
     use super::*;
-    use crate::event::{EventsLost, LossCause, Rendered, Text, Timestamp};
+    use crate::event::{EventsLost, LossCause, Text, Timestamp};
 
     fn report() -> Report {
         let mut sums = Sums::default();
@@ -230,7 +230,7 @@ mod tests {
             let row = Row { writes: 1, bytes: id * 1000, latency_ns: 10_000 / id, ..Row::default() };
             sums.files.insert(FileKey { path_id: id, kind: 0o100_000, direct: id == 9 }, row);
             let path = format!("/a\x1b[31m/{id}");
-            names.paths.insert(id, Rendered::new(Text::new(path.as_bytes(), false)).into());
+            names.paths.insert(id, Text::new(path.as_bytes(), false));
             sums.classes[0].latency.add(10_000 / id);
             sums.classes[0].sizes.add(id * 1000);
             sums.classes[0].ends[0] += 1;

@@ -11,7 +11,7 @@ use super::buckets::{Histogram, Range};
 use super::findings::{self, Finding};
 use super::join::{error_name, failures, files, processes};
 use super::model::{self, Sums};
-use crate::event::{EventsLost, Executor, PathUnknown, Process, Rendered, Text, Timestamp};
+use crate::event::{Base64, EventsLost, Executor, PathUnknown, Process, Rendered, Text, Timestamp};
 
 /// What a line covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
@@ -231,8 +231,9 @@ pub struct File {
     pub path: Option<String>,
     /// The path's exact bytes in base64, where it is not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub path_bytes: Option<String>,
-    /// Why path is null.
+    #[schemars(with = "Option<String>")]
+    pub path_bytes: Option<Base64>,
+    /// Why path is null. Forgotten: more paths were to be kept than --memory-limit holds. --path shows each such row.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path_unknown: Option<PathUnknown>,
     /// What it is.
@@ -251,10 +252,18 @@ pub struct ByProcess {
     pub host_pid: u32,
     /// Name of the threads.
     pub name: String,
+    /// Its exact bytes in base64, where it is not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub name_bytes: Option<Base64>,
     /// Real user id.
     pub uid: u32,
     /// Path of the executable.
     pub executable: Option<String>,
+    /// Its exact bytes in base64, where it is not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub executable_bytes: Option<Base64>,
     /// Its sums.
     #[serde(flatten)]
     pub row: Row,
@@ -267,6 +276,10 @@ pub struct Failures {
     pub host_pid: u32,
     /// Name of the thread.
     pub name: String,
+    /// Its exact bytes in base64, where it is not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub name_bytes: Option<Base64>,
     /// The errno.
     pub error: String,
     /// Writes.
@@ -333,12 +346,20 @@ pub struct Report {
 }
 
 /// What ids stand for.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Names {
     /// Paths.
-    pub paths: HashMap<u64, Arc<Rendered<Text>>>,
+    pub paths: HashMap<u64, Text>,
     /// Threads.
     pub tasks: HashMap<u64, Arc<Rendered<Process>>>,
+    /// Bytes that may still be added.
+    pub room: usize,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Self { paths: HashMap::new(), tasks: HashMap::new(), room: usize::MAX }
+    }
 }
 
 /// What a report covers besides the sums.

@@ -15,7 +15,9 @@ mod fuzz;
 mod hard;
 mod legacy;
 mod losses;
+mod memory;
 mod namespaces;
+mod numbers;
 mod ops;
 mod output;
 mod plans;
@@ -56,6 +58,8 @@ fn main() {
         stepped::TESTS,
         stat::TESTS,
         losses::TESTS,
+        memory::TESTS,
+        numbers::TESTS,
         legacy::TESTS,
         // They depend on no kernel, and take long where a processor is emulated.
         if hard::in_vm() { &[] } else { verifier::TESTS },

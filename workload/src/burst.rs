@@ -55,6 +55,8 @@ pub(crate) struct Options {
 enum Op {
     Write,
     Nop,
+    /// An opcode that no kernel knows; with a depth of 1
+    Unknown,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -183,6 +185,7 @@ impl Load {
         let setup = Setup { idle_ms: 1000, ..Setup::new(options.depth, flags) };
         let mut ring = Ring::new(setup).context("io_uring_setup")?;
         let nop = Sqe { opcode: sys::OP_NOP, fd: -1, ..Sqe::default() };
+        let unknown = Sqe { opcode: 200, ..nop };
         let write = Sqe {
             opcode: sys::OP_WRITE,
             fd: files.first().map_or(-1, AsRawFd::as_raw_fd),
@@ -193,6 +196,7 @@ impl Load {
         ring.fill(match options.op {
             Op::Write => &write,
             Op::Nop => &nop,
+            Op::Unknown => &unknown,
         });
         let round = options.rate.map(|rate| {
             let per_ring = rate as f64 / f64::from(options.rings);

@@ -80,7 +80,7 @@ impl Request {
             inode: target.inode,
             pos: match target.kind {
                 Kind::Stream | Kind::Anon => None,
-                _ => (off != -1).then_some(off),
+                _ => (off >= 0).then_some(off),
             },
             buf: first,
             len: sum,

@@ -36,7 +36,7 @@ const NEST: u32 = 4;
 /// What is decided before the programs are loaded.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Bytes for writes on their way to user space: a power of two, at least a page. A quarter more is for strings.
+    /// Bytes for writes on their way to user space: a power of two, at least a page. As many more are for strings.
     pub buffer_size: u32,
     /// Only these processes; empty: all.
     pub pids: Vec<Asked>,

@@ -503,7 +503,7 @@ fn queue_length(options: &Options) -> libbpf_rs::Result<u32> {
 
 /// Bytes of the ring buffer where it mostly has strings.
 fn strings_size(buffer_size: u32) -> u32 {
-    (buffer_size / 4).max(STRINGS)
+    buffer_size.max(STRINGS)
 }
 
 fn some(from: &[u32], to: &mut [u32; FILTER_MAX]) -> u32 {

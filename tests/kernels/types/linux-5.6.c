@@ -43,6 +43,10 @@ struct inode {
 	struct super_block *i_sb;
 	unsigned long i_ino;
 	void *i_private;
+	union {
+		const unsigned int i_nlink;
+		unsigned int __i_nlink;
+	};
 };
 
 typedef struct seqcount {
@@ -76,9 +80,14 @@ struct path {
 	struct dentry *dentry;
 };
 
+struct file_operations {
+	long (*write_iter)(void *, void *);
+};
+
 struct file {
 	struct path f_path;
 	struct inode *f_inode;
+	const struct file_operations *f_op;
 	unsigned int f_mode, f_flags;
 	void *private_data;
 };

@@ -96,7 +96,10 @@ fn openat(place: &Place<'_>) -> Result<()> {
         cx.openat2(&place.here("sub/in"), make | libc::O_EXCL, 0o600, no_links).creates(),
         cx.openat(&place.here("file"), make | libc::O_EXCL, 0o600).fails(libc::EEXIST),
         cx.openat(&place.here("file"), libc::O_RDONLY | libc::O_DIRECTORY, 0).fails(libc::ENOTDIR),
-        cx.openat(&place.here("."), libc::O_TMPFILE | libc::O_RDWR, 0o600).nameless().or_fails(libc::EOPNOTSUPP),
+        cx.openat(&place.here("."), libc::O_TMPFILE | libc::O_RDWR, 0o600)
+            .creates()
+            .nameless()
+            .or_fails(libc::EOPNOTSUPP),
     ])
 }
 
@@ -313,9 +316,9 @@ fn story(place: &Place<'_>) -> Result<()> {
     let attribute = Attribute::new(cx, b"user.end", 2);
     lane.each(known(place, vec![cx.fsetxattr(&file, &attribute).or_fails(libc::EOPNOTSUPP)]))?;
     lane.one(cx.unlinkat(&place.absolute("d/b"), 0))?;
-    file.deleted = true;
-    lane.one(cx.fsync(&file, 0, 0, 0))?;
     let linked = place.path_of("d/c").exists();
+    file.deleted = !linked;
+    lane.one(cx.fsync(&file, 0, 0, 0))?;
     if linked {
         lane.one(cx.unlinkat(&place.absolute("d/c"), 0))?;
     }
