@@ -108,6 +108,10 @@ impl Pipeline {
 
     fn records(&mut self, batch: &Batch) {
         for bytes in batch.iter() {
+            // What comes after the last event that was asked for must not hold up those who send it.
+            if self.outputs.is_complete() {
+                return;
+            }
             match decode(bytes) {
                 Ok(record) => self.enricher.take(&record, &mut |event| self.outputs.event(event)),
                 Err(_) => self.outputs.lost(EventsLost { count: 1, cause: LossCause::Malformed }),
@@ -162,7 +166,7 @@ impl Outputs {
             self.summary.filtered += 1;
             return;
         }
-        if self.select.limit.is_some_and(|limit| self.summary.events >= limit) {
+        if self.is_complete() {
             return;
         }
         self.summary.events += 1;
@@ -171,6 +175,11 @@ impl Outputs {
         if self.select.limit == Some(self.summary.events) {
             self.stop.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// There are as many events as were asked for.
+    fn is_complete(&self) -> bool {
+        self.select.limit.is_some_and(|limit| self.summary.events >= limit)
     }
 
     fn lost(&mut self, lost: EventsLost) {

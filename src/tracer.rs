@@ -270,6 +270,11 @@ fn trace<C: Consumer>(
         let until_end = deadline.map_or(wait, |d| d.saturating_duration_since(Instant::now()));
         wake.wait(wait.min(until_end).max(Duration::from_micros(100)));
     }
+    // Events that nobody wants any more are not missed, however long it takes to end.
+    let enough = consumer.borrow().enough();
+    if enough {
+        care(session, &consumer, &mut watch)?;
+    }
     sweeper.map_or(Ok(()), Sweeper::stop).map_err(|e| Error::System("look after requests without a CQE", e))?;
     let grace = Instant::now() + GRACE;
     if let (Some(running), None) = (&mut child, status) {
@@ -294,7 +299,9 @@ fn trace<C: Consumer>(
     let left = session.stop()?;
     while ring.consume()? > 0 {}
     left.iter().for_each(|record| consumer.borrow_mut().record(record));
-    care(session, &consumer, &mut watch)?;
+    if !enough {
+        care(session, &consumer, &mut watch)?;
+    }
     consumer.borrow_mut().end(session)?;
     Ok((status, processes))
 }
