@@ -294,12 +294,7 @@ static __always_inline void give_back(struct path_walk *w)
 		a->blocks = spent < w->granted ? w->granted - spent : 0;
 }
 
-struct path_steps {
-	u32 walk;
-	/* NO_COPY: names are hashed alone. */
-	u32 scratch;
-};
-
+/* In place of a scratch buffer: names are hashed alone. */
 #define NO_COPY (~0U)
 
 /* Back as a number, see struct file_id. */
@@ -340,13 +335,13 @@ static __always_inline void walk_name(struct path_walk *w, struct dentry *d, u32
 }
 
 /* The state is in a map, where the verifier does not follow it: each step looks like the one before. */
-STEP long path_step(u64 i, const struct path_steps *steps)
+STEP(path_step, u32 index, u32 scratch)
 {
-	u32 key = steps->walk, seq;
-	struct path_walk *w = bpf_map_lookup_elem(&walks, &key);
+	struct path_walk *w = bpf_map_lookup_elem(&walks, &index);
 	struct dentry *d, *parent, *root;
 	struct mount *mount, *on;
 	struct vfsmount *m;
+	u32 seq;
 
 	if (!w)
 		return 1;
@@ -363,7 +358,7 @@ STEP long path_step(u64 i, const struct path_steps *steps)
 		w->seq |= seq;
 		w->version = version_add(w->version, seq);
 		w->d = (u64)parent;
-		walk_name(w, d, steps->scratch);
+		walk_name(w, d, scratch);
 		return 0;
 	}
 	if ((u64)d != (u64)root) {
@@ -426,7 +421,6 @@ static __noinline void walk_pseudo(struct path_walk *w, u32 index)
 /* From `d` and `m` of the walk, which say in the end what it met. With a scratch buffer its names are copied. */
 LOOPS int path_walk(u32 index, u32 scratch)
 {
-	struct path_steps steps = { index, scratch };
 	struct path_walk *w = bpf_map_lookup_elem(&walks, &index);
 	struct vfsmount *m;
 	struct dentry *d;
@@ -455,7 +449,7 @@ LOOPS int path_walk(u32 index, u32 scratch)
 			walk_namespace(w, scratch);
 		return 0;
 	}
-	REPEAT(WALK_DEPTH, path_step, &steps);
+	REPEAT(WALK_DEPTH, path_step, index, scratch);
 	if (!w->ended)
 		w->flags |= RW_F_TRUNCATED;
 	if (w->granted)

@@ -23,16 +23,16 @@
 #define ONCE_INLINE static __always_inline
 #define LOOPS __noinline
 
-/* The step is a function of its own, so that the loop is simple enough for these verifiers. */
-#define STEP static __noinline
-#define REPEAT(n, step, state)               \
-	do {                                 \
-		u64 i_ = 0;                  \
-                                             \
-		do {                         \
-			if (step(i_, state)) \
-				break;       \
-		} while (++i_ < (n));        \
+/* Each turn of a loop is followed: the step is a global function, which is verified once. */
+#define STEP(name, a, b) __noinline long name(u64 i, a, b)
+#define REPEAT(n, step, a, b)               \
+	do {                                \
+		u64 i_ = 0;                 \
+                                            \
+		do {                        \
+			if (step(i_, a, b)) \
+				break;      \
+		} while (++i_ < (n));       \
 	} while (0)
 
 #else
@@ -45,8 +45,23 @@
 /* One call less: the kernel lets eight of them be nested. */
 #define LOOPS static __always_inline
 
-#define STEP static
-#define REPEAT(n, step, state) bpf_loop(n, step, state, 0)
+struct state {
+	u32 a, b;
+};
+
+#define STEP(name, a_, b_)                                    \
+	static __always_inline long name##_of(u64 i, a_, b_); \
+	static long name(u64 i, const struct state *state)    \
+	{                                                     \
+		return name##_of(i, state->a, state->b);      \
+	}                                                     \
+	static __always_inline long name##_of(u64 i, a_, b_)
+#define REPEAT(n, step, a_, b_)                   \
+	do {                                      \
+		struct state state_ = { a_, b_ }; \
+                                                  \
+		bpf_loop(n, step, &state_, 0);    \
+	} while (0)
 
 #endif
 

@@ -44,10 +44,10 @@ static __always_inline bool segment_read(struct segment *segment, const struct v
 	return true;
 }
 
-static __always_inline long vector_step(u64 i, const u32 *index, const bool user)
+static __always_inline long vector_step(u64 i, u32 index, const bool user)
 {
-	u32 key = *index, at = i * SEGMENTS_STEP;
-	struct work *w = bpf_map_lookup_elem(&works, &key);
+	struct work *w = bpf_map_lookup_elem(&works, &index);
+	u32 at = i * SEGMENTS_STEP;
 	struct segment segment;
 	struct vector *v;
 
@@ -67,7 +67,7 @@ static __always_inline long vector_step(u64 i, const u32 *index, const bool user
 	return 0;
 }
 
-STEP long vector_step_user(u64 i, const u32 *index)
+STEP(vector_step_user, u32 index, u32 unused)
 {
 	return vector_step(i, index, true);
 }
@@ -111,7 +111,7 @@ __noinline int vector_of_user_(u32 index)
 	/* Other acts than requests have no ring. */
 	if (ctx)
 		w->vector.compat = BPF_CORE_READ_BITFIELD_PROBED(ctx, compat);
-	REPEAT(SEGMENTS_MAX / SEGMENTS_STEP, vector_step_user, &index);
+	REPEAT(SEGMENTS_MAX / SEGMENTS_STEP, vector_step_user, index, 0);
 	vector_end(w);
 	return 0;
 }
@@ -123,7 +123,7 @@ static __always_inline void vector_of_user(struct work *w)
 
 #ifndef RW_EARLY
 
-STEP long vector_step_kernel(u64 i, const u32 *index)
+STEP(vector_step_kernel, u32 index, u32 unused)
 {
 	return vector_step(i, index, false);
 }
@@ -155,7 +155,7 @@ static __noinline void vector_of_request(struct work *w, struct io_kiocb *req)
 		if (room >= rec->iov_count)
 			iov = (void *)iov + (u64)(room - rec->iov_count) * sizeof(struct segment);
 		vector_start(w, (u64)iov);
-		REPEAT(SEGMENTS_MAX / SEGMENTS_STEP, vector_step_kernel, &index);
+		REPEAT(SEGMENTS_MAX / SEGMENTS_STEP, vector_step_kernel, index, 0);
 		vector_end(w);
 		return;
 	}
