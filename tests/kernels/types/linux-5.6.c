@@ -293,6 +293,7 @@ struct {
 	struct dentry dentry;
 	struct proc_ns_operations proc_ns_operations;
 	struct mount mount;
+	struct file_operations file_operations;
 	struct file file;
 	struct fdtable fdtable;
 	struct files_struct files;
