@@ -343,6 +343,7 @@ STEP(path_step, u32 index, u32 scratch)
 	struct vfsmount *m;
 	u32 seq;
 
+	USED(i);
 	if (!w)
 		return 1;
 	d = CAST(TYPED, w->d, struct dentry);

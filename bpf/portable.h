@@ -23,7 +23,11 @@
 #define ONCE_INLINE static __always_inline
 #define LOOPS __noinline
 
-/* Each turn of a loop is followed: the step is a global function, which is verified once. */
+/*
+ * Each turn of a loop is followed: the step is a global function, which is verified once. Callers do not set what it does
+ * not use, which the verifier refuses: USED.
+ */
+#define USED(parameter) asm volatile("" : : "r"(parameter))
 #define STEP(name, a, b) __noinline long name(u64 i, a, b)
 #define REPEAT(n, step, a, b)               \
 	do {                                \
@@ -44,6 +48,8 @@
 #define ONCE_INLINE __noinline
 /* One call less: the kernel lets eight of them be nested. */
 #define LOOPS static __always_inline
+
+#define USED(parameter) ((void)(parameter))
 
 struct state {
 	u32 a, b;

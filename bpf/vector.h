@@ -69,6 +69,7 @@ static __always_inline long vector_step(u64 i, u32 index, const bool user)
 
 STEP(vector_step_user, u32 index, u32 unused)
 {
+	USED(unused);
 	return vector_step(i, index, true);
 }
 
@@ -125,6 +126,7 @@ static __always_inline void vector_of_user(struct work *w)
 
 STEP(vector_step_kernel, u32 index, u32 unused)
 {
+	USED(unused);
 	return vector_step(i, index, false);
 }
 
