@@ -10,11 +10,14 @@
 struct cursor {
 	/* The list's first node when this was noted; 0: the CQ ring was filled from elsewhere. */
 	u64 first;
-	/* The next that the kernel tells. */
-	u64 node;
+	/* The node that the kernel told last. What follows it is read when it is needed: the list may grow until then. */
+	u64 at;
+	/* The last node of which an event was made. */
+	u64 last;
 	/* SQEs that the ring had taken: no submission comes between two completions of one list. */
 	u32 sq;
-	u32 pad;
+	/* `at` is before `last`. */
+	u32 again;
 };
 
 struct {
@@ -62,6 +65,16 @@ static __always_inline struct io_kiocb *request_of(u64 node)
 	return node ? (void *)node - bpf_core_field_offset(struct io_kiocb, comp_list) : NULL;
 }
 
+static __always_inline u64 node_of(struct io_kiocb *req)
+{
+	return (u64)req + bpf_core_field_offset(struct io_kiocb, comp_list);
+}
+
+static __always_inline u64 node_after(u64 node)
+{
+	return (u64)BPF_CORE_READ((struct io_wq_work_node *)node, next);
+}
+
 static __noinline void cq_filled(struct io_ring_ctx *ctx, struct io_kiocb *req)
 {
 	u64 key = (u64)ctx;
@@ -70,7 +83,7 @@ static __noinline void cq_filled(struct io_ring_ctx *ctx, struct io_kiocb *req)
 
 	if (req && holds_ring(ctx)) {
 		now.first = first_completion(ctx);
-		now.node = (u64)BPF_CORE_READ(req, comp_list.next);
+		now.at = now.last = node_of(req);
 		now.sq = BPF_CORE_READ(ctx, cached_sq_head);
 	}
 	if (held)
@@ -187,44 +200,54 @@ static __always_inline struct io_kiocb *completion_of_worker(struct io_ring_ctx 
 }
 
 /*
- * The request whose CQE found no room; NULL: it is of no request (MSG_RING and the like), or cannot be told. Whoever
- * posts such a CQE may choose user_data and result, so they only confirm what the place in the list says.
+ * The request whose CQE found no room; NULL: it is of no request (MSG_RING and the like), was told before, or cannot be
+ * told. Whoever posts a CQE of no request may choose user_data and result, so they only confirm what the place in the
+ * list says. One that is like that of the request whose turn it is stands for it, which is complete in the list: then the
+ * kernel begins again at the first, and what was told is not told twice.
  */
 static __noinline struct io_kiocb *overflowed(struct io_ring_ctx *ctx, u64 user_data, s32 result)
 {
 	u64 key = (u64)ctx, first, node;
 	struct cursor *held, now = {};
 	struct io_kiocb *req;
+	bool told;
 
 	if (!holds_ring(ctx))
 		return completion_of_worker(ctx, user_data, result);
 	first = first_completion(ctx);
 	if (!first)
 		return NULL;
+	node = first;
+	held = bpf_map_lookup_elem(&cursors, &key);
+	if (held && held->first == first && held->sq == BPF_CORE_READ(ctx, cached_sq_head)) {
+		now = *held;
+		if (now.at)
+			node = node_after(now.at);
+	}
 	now.first = first;
 	now.sq = BPF_CORE_READ(ctx, cached_sq_head);
-	held = bpf_map_lookup_elem(&cursors, &key);
-	node = first;
-	if (held && held->first == first && held->sq == now.sq)
-		node = held->node;
 	req = completion_at(node, user_data, result);
-	/* Another list may begin with the same request where the kernel counts SQEs anew with each call. */
+	/* So may another list where the kernel counts SQEs anew with each call. */
 	if (!req && node != first) {
 		req = completion_at(first, user_data, result);
-		if (req && !is_held_now(req))
-			req = NULL;
+		now.again = true;
 	}
 	/* Without a note completions of this list may have been posted before. */
 	if (!req && !held)
 		req = completion_held(first, user_data, result);
 	if (!req)
 		return NULL;
-	now.node = (u64)BPF_CORE_READ(req, comp_list.next);
+	now.at = node_of(req);
+	told = now.again && !is_held_now(req);
+	if (now.at == now.last || !told)
+		now.again = false;
+	if (!told)
+		now.last = now.at;
 	if (held)
 		*held = now;
 	else
 		bpf_map_update_elem(&cursors, &key, &now, BPF_ANY);
-	return req;
+	return told ? NULL : req;
 }
 
 #endif

@@ -127,7 +127,7 @@ impl Request<'_> {
             // The kernel ends what it never began for a thread that is gone.
             let of_thread = self.truth["host_tid"] != self.truth["host_pid"];
             let never_begun = failed && (of_thread || data["executor"] == "kernel");
-            let fileless = never_begun || (self.orphaned && (failed || silent));
+            let fileless = never_begun || silent || (self.orphaned && failed);
             for name in FIELDS.into_iter().filter(|&name| name != "result" && name != "cqe") {
                 if fileless && got["path"] == "null" && ["path", "device", "inode", "pos"].contains(&name) {
                     continue;

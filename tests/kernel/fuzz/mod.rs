@@ -116,9 +116,10 @@ fn told(traced: &Traced, judged: &Judgement, seed: Option<u64>) -> Result<()> {
         Ok(judged.wrong)
     })?;
     bail!(
-        "{} of {} programs were told wrong; the first is that of seed {}: {why}\nmade smaller: {}\n{small}",
+        "{} of {} programs were told wrong, and {} events lost; the first is that of seed {}: {why}\nmade smaller: {}\n{small}",
         judged.wrong.len(),
         judged.programs,
+        judged.lost,
         program["seed"],
         why_small.as_deref().unwrap_or("it was told right when it ran again"),
     );

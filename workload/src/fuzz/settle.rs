@@ -58,6 +58,7 @@ struct Collected {
     refused: BTreeSet<u64>,
     /// Completions by `user_data`, without those that more follow.
     seen: BTreeMap<u64, Vec<Seen>>,
+    closed: BTreeSet<usize>,
     skipped: Vec<String>,
     errors: Vec<String>,
     ended: bool,
@@ -81,7 +82,7 @@ pub(crate) fn settle<'p>(
             Entry::Cqe { ring, user_data, res, direct, .. } => {
                 all.seen.entry(user_data).or_default().push(Seen { ring, res, direct });
             }
-            Entry::Closed(_) => {}
+            Entry::Closed(ring) => drop(all.closed.insert(ring)),
             Entry::Unsettled(ring) => {
                 all.unsettled = true;
                 all.errors.push(format!("not everything ended in ring {ring}"));
@@ -160,7 +161,10 @@ impl Collected {
         let without = requests.len().saturating_sub(seen.len());
         let may_be_without = requests.iter().filter(|r| r.skip || r.behind).count();
         let optional = |asked: &Asked| !self.taken.contains(&asked.seq);
-        let loose = loose || self.unsettled || without > may_be_without || requests.iter().any(optional);
+        // What waits may fail, with a completion, after the program has looked for the last time.
+        let late = |r: &Asked| !self.ended || self.closed.contains(&r.ring) || (r.skip && r.allows(-libc::ECANCELED));
+        let after_all = without > 0 && requests.iter().any(late);
+        let loose = loose || self.unsettled || after_all || without > may_be_without || requests.iter().any(optional);
         let alone = requests.len() == 1;
         let mut fates = vec![];
         for asked in requests {
@@ -198,6 +202,8 @@ fn unseen(asked: &Asked) -> Vec<(CqeFate, i32, i32)> {
     }
     if asked.behind || asked.skip {
         ends.push((CqeFate::None, -libc::ECANCELED, -libc::ECANCELED));
+        // What was refused before the chain began keeps its own error.
+        ends.extend(asked.accept.iter().map(|&(low, high)| (CqeFate::None, low, high.min(-1))));
     }
     // With its ring, or just after the program looked for the last time.
     let both = [CqeFate::Posted, CqeFate::Overflow];
