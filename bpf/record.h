@@ -185,7 +185,8 @@ struct rw_request {
 	__u32 sq_tid;
 	/* Of the submitter's root and current directory, for the kernel side alone; 0: not looked at. */
 	__u32 moves;
-	__u32 pad;
+	/* The first sweep that looked at it, for the kernel side alone; 0: none has. */
+	__u32 round;
 };
 
 /* A directory: the id of its path, and what tells it from another one in its place. */

@@ -169,6 +169,7 @@ static __always_inline bool pending_put(u64 req, struct rw_request *request)
 	request->place = place_take(number, number);
 	request->task = (u64)task;
 	request->task_tid = BPF_CORE_READ(task, pid);
+	request->round = 0;
 	if (!request->place)
 		return false;
 	if (bpf_map_update_elem(&pending, &req, request, BPF_NOEXIST)) {
@@ -210,7 +211,6 @@ static __always_inline void widen(const bool typed, struct work *w, struct io_ki
 	r->mnt = 0;
 	r->arms = 0;
 	r->moves = 0;
-	r->pad = 0;
 	r->sq_tid = w->who.flags & RW_F_SQPOLL ? BPF_CORE_READ(task_of(false, req), pid) : 0;
 }
 

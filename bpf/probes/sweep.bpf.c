@@ -115,10 +115,13 @@ out:
 struct free_walk {
 	struct io_wq_work_node *node;
 	u32 steps;
-	u32 pad;
+	u32 round;
 };
 
-/* A free request that is held ended; it is reported when its place is looked at. */
+/*
+ * A free request that is held ended; it is reported when its place is looked at. One that no earlier sweep has seen may
+ * have been free when this look began, and in use again since.
+ */
 static long free_step(u64 i, struct free_walk *w)
 {
 	struct io_wq_work_node *node = w->node;
@@ -131,7 +134,8 @@ static long free_step(u64 i, struct free_walk *w)
 	w->node = BPF_CORE_READ(node, next);
 	key = (u64)request_of((u64)node);
 	held = bpf_map_lookup_elem(&pending, &key);
-	if (held && held->w.flags & RW_F_CQE_SKIP && still((void *)key, &held->w) && is_silent_yet((void *)key))
+	if (held && held->round && held->round != w->round && held->w.flags & RW_F_CQE_SKIP &&
+	    still((void *)key, &held->w) && is_silent_yet((void *)key))
 		held->place |= PLACE_ENDED;
 	return 0;
 }
@@ -143,7 +147,7 @@ static __noinline int look_at_free(u64 ring, struct slice *slice)
 {
 	struct io_ring_ctx___6_9 *old = (void *)ring;
 	struct io_ring_ctx *ctx = (void *)ring;
-	struct free_walk w = {};
+	struct free_walk w = { .round = slice->round };
 	u32 round = slice->round, *last = bpf_map_lookup_elem(&looked_at, &ring);
 
 	if (last && *last == round)
@@ -174,6 +178,8 @@ static __always_inline int look_at(u64 key, struct slice *slice)
 	if (!(held->w.flags & RW_F_CQE_SKIP))
 		return 0;
 	spend(slice, 4);
+	if (!held->round)
+		held->round = slice->round;
 	if (!still(req, &held->w) || is_orphan(held))
 		return end_pending(key, true);
 	/* A failure takes the flag away, and posts a CQE. */
