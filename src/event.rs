@@ -224,6 +224,9 @@ pub struct Process {
     pub pid: u32,
     /// Thread id in its own pid namespace.
     pub tid: u32,
+    /// The ring was there before ringwatch, and which thread made it is not known: host_tid is what the name of the ring's poll thread says, which the program can change.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub thread_from_name: bool,
     /// Parent's process id in the host's pid namespace.
     pub ppid: u32,
     /// Name of the thread.

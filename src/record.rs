@@ -32,6 +32,8 @@ pub mod flag {
     pub const TRUNCATED: u32 = 1 << 10;
     /// The dentry has no parent and no mount point.
     pub const PSEUDO: u32 = 1 << 13;
+    /// The thread is what the name of a ring's poll thread says.
+    pub const CREATOR_NAME: u32 = 1 << 14;
     /// The data was appended.
     pub const APPEND: u32 = 1 << 15;
     /// `end_ns` is the end itself, and not the moment at which it was found.

@@ -84,6 +84,7 @@ pub(super) fn process(task: &Task<'_>, executable: Option<Text>, clock: &Clock) 
         host_tid: task.tid,
         pid: task.ns_tgid,
         tid: task.ns_tid,
+        thread_from_name: task.flags & flag::CREATOR_NAME != 0,
         ppid: task.ppid,
         name_bytes: name.base64(),
         name,

@@ -217,6 +217,7 @@ mod tests {
             host_tid: 2,
             pid: 3,
             tid: 4,
+            thread_from_name: true,
             ppid: 5,
             name: "quo\"te\u{9b}".into(),
             name_bytes: None,
