@@ -10,14 +10,13 @@
 struct cursor {
 	/* The list's first node when this was noted; 0: the CQ ring was filled from elsewhere. */
 	u64 first;
-	/* The node that the kernel told last. What follows it is read when it is needed: the list may grow until then. */
-	u64 at;
-	/* The last node of which an event was made. */
+	/* The last node of which an event was made. What follows it is read when it is needed: the list may grow until then. */
 	u64 last;
+	/* The node that the kernel told last, where that is one before. */
+	u64 at;
 	/* SQEs that the ring had taken: no submission comes between two completions of one list. */
 	u32 sq;
-	/* `at` is before `last`. */
-	u32 again;
+	u32 pad;
 };
 
 struct {
@@ -202,35 +201,36 @@ static __always_inline struct io_kiocb *completion_of_worker(struct io_ring_ctx 
 /*
  * The request whose CQE found no room; NULL: it is of no request (MSG_RING and the like), was told before, or cannot be
  * told. Whoever posts a CQE of no request may choose user_data and result, so they only confirm what the place in the
- * list says. One that is like that of the request whose turn it is stands for it, which is complete in the list: then the
- * kernel begins again at the first, and what was told is not told twice.
+ * list says. One that is like that of the request whose turn it is stands for it, which is complete in the list: from
+ * there on the kernel is behind, and what it tells again makes no event.
  */
 static __noinline struct io_kiocb *overflowed(struct io_ring_ctx *ctx, u64 user_data, s32 result)
 {
 	u64 key = (u64)ctx, first, node;
 	struct cursor *held, now = {};
 	struct io_kiocb *req;
-	bool told;
+	bool behind = false;
 
 	if (!holds_ring(ctx))
 		return completion_of_worker(ctx, user_data, result);
 	first = first_completion(ctx);
 	if (!first)
 		return NULL;
-	node = first;
 	held = bpf_map_lookup_elem(&cursors, &key);
-	if (held && held->first == first && held->sq == BPF_CORE_READ(ctx, cached_sq_head)) {
-		now = *held;
-		if (now.at)
-			node = node_after(now.at);
-	}
-	now.first = first;
 	now.sq = BPF_CORE_READ(ctx, cached_sq_head);
+	if (held && held->first == first && held->sq == now.sq)
+		now = *held;
+	now.first = first;
+	node = now.last ? node_after(now.last) : first;
 	req = completion_at(node, user_data, result);
+	if (!req && now.at && now.at != now.last) {
+		behind = true;
+		req = completion_at(node_after(now.at), user_data, result);
+	}
 	/* So may another list where the kernel counts SQEs anew with each call. */
-	if (!req && node != first) {
+	if (!req && now.last) {
+		behind = true;
 		req = completion_at(first, user_data, result);
-		now.again = true;
 	}
 	/* Without a note completions of this list may have been posted before. */
 	if (!req && !held)
@@ -238,16 +238,15 @@ static __noinline struct io_kiocb *overflowed(struct io_ring_ctx *ctx, u64 user_
 	if (!req)
 		return NULL;
 	now.at = node_of(req);
-	told = now.again && !is_held_now(req);
-	if (now.at == now.last || !told)
-		now.again = false;
-	if (!told)
+	if (behind)
+		behind = !is_held_now(req);
+	if (!behind)
 		now.last = now.at;
 	if (held)
 		*held = now;
 	else
 		bpf_map_update_elem(&cursors, &key, &now, BPF_ANY);
-	return told ? NULL : req;
+	return behind ? NULL : req;
 }
 
 #endif

@@ -126,7 +126,8 @@ impl Request<'_> {
             let failed = data["result"].as_i64().is_some_and(|result| result < 0);
             // The kernel ends what it never began for a thread that is gone.
             let of_thread = self.truth["host_tid"] != self.truth["host_pid"];
-            let never_begun = failed && (of_thread || data["executor"] == "kernel");
+            let never_begun =
+                failed && (of_thread || data["executor"] == "kernel" || data["executor_host_tid"].is_null());
             let fileless = never_begun || silent || (self.orphaned && failed);
             for name in FIELDS.into_iter().filter(|&name| name != "result" && name != "cqe") {
                 if fileless && got["path"] == "null" && ["path", "device", "inode", "pos"].contains(&name) {
