@@ -27,6 +27,7 @@ mod selections;
 mod stat;
 mod stepped;
 mod support;
+mod truth;
 mod verifier;
 
 use libtest_mimic::{Arguments, Trial};

@@ -1,5 +1,6 @@
 //! The surroundings of a running case: its directory, its memory, and where its truth goes.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -10,12 +11,13 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Context, Result, anyhow};
 use serde::Serialize;
 
+use crate::identity::{Identity, Sources};
 use crate::os;
 use crate::request::Request;
 use crate::ring::{Ring, Setup};
 use crate::session::Session;
 use crate::sys;
-use crate::truth::CaseEnd;
+use crate::truth::{CaseEnd, Introduced, Thread};
 
 /// Why a case did not run; not a failure.
 #[derive(Debug)]
@@ -55,6 +57,9 @@ impl Ids {
 struct Shared {
     sequence: AtomicU64,
     recorded: AtomicU64,
+    identities: AtomicU64,
+    /// `IORING_FEAT_`, once there was a ring.
+    features: AtomicU64,
 }
 
 /// A piece of the arena: memory that stays where it is until the process is gone, so that a request
@@ -88,12 +93,20 @@ pub(crate) struct Cx {
     /// The case's own directory on tmpfs; absolute.
     pub(crate) tmpfs: PathBuf,
     truth: File,
-    /// Opened before any namespace is left or root directory changed.
-    proc: OwnedFd,
+    sources: Sources,
     shared: &'static Shared,
     arena: usize,
     used: AtomicUsize,
     pending: Mutex<Vec<u8>>,
+    known: Mutex<Introductions>,
+}
+
+/// What this process, and those that it was forked from, have told.
+#[derive(Debug, Default)]
+struct Introductions {
+    identities: Vec<(Identity, u64)>,
+    /// Process and thread.
+    threads: HashSet<(u32, u32)>,
 }
 
 impl Cx {
@@ -113,18 +126,19 @@ impl Cx {
             dir: fresh(dir)?,
             tmpfs: fresh(tmpfs)?,
             truth: open_truth(truth)?,
-            proc: File::open("/proc").context("open /proc")?.into(),
+            sources: Sources::open()?,
             shared,
             arena: os::map_anonymous(ARENA, false)? as usize,
             used: AtomicUsize::new(0),
             pending: Mutex::default(),
+            known: Mutex::default(),
         })
     }
 
     /// The calling thread. `/proc` answers in the pid namespace that it was mounted for, which is
     /// the right one also for a process that lives in another.
     pub(crate) fn ids(&self) -> Result<Ids> {
-        let link = String::from_utf8(os::readlinkat(&self.proc, "thread-self")?)?;
+        let link = String::from_utf8(os::readlinkat(self.proc(), "thread-self")?)?;
         let mut parts = link.split("/task/");
         let mut next = || parts.next().and_then(|n| n.parse().ok());
         match (next(), next()) {
@@ -135,7 +149,40 @@ impl Cx {
 
     /// The machine's `/proc`, from wherever the process is by now.
     pub(crate) fn proc(&self) -> &OwnedFd {
-        &self.proc
+        self.sources.proc()
+    }
+
+    /// The number of a thread's identity, which is told once.
+    pub(crate) fn identify(&self, ids: Ids) -> Result<u64> {
+        let identity = self.sources.identity(ids)?;
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, number)) = known.identities.iter().find(|(other, _)| *other == identity) {
+            return Ok(*number);
+        }
+        let number = self.shared.identities.fetch_add(1, Ordering::Relaxed);
+        self.append(&Introduced { case: self.case, identity: number, process: &identity })?;
+        known.identities.push((identity, number));
+        Ok(number)
+    }
+
+    /// Tells of the threads that a process has at this moment, each once.
+    pub(crate) fn look_at_threads(&self, pid: u32) -> Result<()> {
+        for tid in self.sources.threads(pid)? {
+            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            if known.threads.contains(&(pid, tid)) {
+                continue;
+            }
+            if let Some(thread) = self.sources.kind(pid, tid) {
+                self.append(&Thread { case: self.case, host_pid: pid, host_tid: tid, thread })?;
+                known.threads.insert((pid, tid));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether workers and poll threads are threads of the process.
+    pub(crate) fn native_workers(&self) -> bool {
+        self.shared.features.load(Ordering::Relaxed) & u64::from(sys::FEAT_NATIVE_WORKERS) != 0
     }
 
     /// `user_data` for the next request: unique in the whole run.
@@ -179,6 +226,7 @@ impl Cx {
             }
             _ => anyhow::Error::new(e).context("io_uring_setup"),
         })?;
+        self.shared.features.store(ring.params().features.into(), Ordering::Relaxed);
         Ok(Session::new(ring, self.ids()?))
     }
 

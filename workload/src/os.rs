@@ -4,7 +4,7 @@ use std::ffi::{CString, OsStr};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -43,6 +43,51 @@ pub(crate) fn openat(dir: &impl AsRawFd, name: &[u8], flags: i32) -> Result<Owne
     let name = CString::new(name).context("a name with a NUL byte")?;
     // SAFETY: `name` is a terminated string.
     owned(unsafe { libc::openat(dir.as_raw_fd(), name.as_ptr(), flags | libc::O_CLOEXEC, 0o644) }).context("openat")
+}
+
+/// The names in a directory.
+pub(crate) fn list(dir: &impl AsRawFd, name: &[u8]) -> Result<Vec<Vec<u8>>> {
+    let directory = openat(dir, name, libc::O_RDONLY | libc::O_DIRECTORY)?;
+    let mut names = vec![];
+    // SAFETY: the stream owns the descriptor from here on and is closed below; an entry is used before the next is read.
+    unsafe {
+        let stream = libc::fdopendir(directory.into_raw_fd());
+        if stream.is_null() {
+            return Err(io::Error::last_os_error()).context("fdopendir");
+        }
+        while let Some(entry) = libc::readdir(stream).as_ref() {
+            names.push(std::ffi::CStr::from_ptr(entry.d_name.as_ptr()).to_bytes().to_vec());
+        }
+        libc::closedir(stream);
+    }
+    Ok(names)
+}
+
+/// The id of a cgroup (v2), which is what handles of its directory are made of.
+pub(crate) fn cgroup_id(directory: &impl AsRawFd) -> Result<u64> {
+    /// `struct file_handle` with room for the longest there is.
+    #[repr(C)]
+    struct Handle {
+        bytes: u32,
+        kind: i32,
+        id: [u8; 128],
+    }
+    let mut handle = Handle { bytes: 128, kind: 0, id: [0; 128] };
+    let mut mount = 0i32;
+    // SAFETY: a terminated string, a handle that says how much room it has, and a live integer.
+    let ret = unsafe {
+        libc::syscall(
+            libc::SYS_name_to_handle_at,
+            directory.as_raw_fd(),
+            c"".as_ptr(),
+            &raw mut handle,
+            &raw mut mount,
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    cvt(ret as i32).context("name_to_handle_at")?;
+    ensure!(handle.bytes == 8, "the handle of a cgroup has {} bytes", handle.bytes);
+    Ok(u64::from_ne_bytes(handle.id[..8].try_into()?))
 }
 
 pub(crate) fn mkdirat(dir: &impl AsRawFd, name: &[u8]) -> Result<()> {
@@ -344,18 +389,10 @@ pub(crate) fn may_open(files: u64) -> Result<()> {
     Ok(())
 }
 
-/// Name of the calling thread.
-pub(crate) fn thread_name() -> String {
-    let mut name = [0u8; 16];
-    // SAFETY: the kernel writes at most 16 bytes, the last of them a NUL.
-    unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
-    String::from_utf8_lossy(name.split(|&b| b == 0).next().unwrap_or_default()).into_owned()
-}
-
-/// Real user id of the calling thread.
-pub(crate) fn uid() -> u32 {
-    // SAFETY: takes nothing, and cannot fail.
-    unsafe { libc::getuid() }
+/// Units of `/proc` in a second.
+pub(crate) fn ticks_per_second() -> i64 {
+    // SAFETY: no pointer is passed, and every system knows the answer.
+    unsafe { libc::sysconf(libc::_SC_CLK_TCK) }
 }
 
 /// The calling thread in its own pid namespace.

@@ -4,12 +4,13 @@ use std::collections::VecDeque;
 
 use anyhow::{Context, Result, bail};
 
+use crate::clock::Moment;
 use crate::cx::{Cx, Ids};
 use crate::os;
 use crate::request::{Accept, Request};
 use crate::ring::Ring;
 use crate::sys::{self, Cqe};
-use crate::truth::CqeFate;
+use crate::truth::{CqeFate, Known, Times};
 
 /// A ring and the thread that made it.
 #[derive(Debug)]
@@ -38,14 +39,22 @@ impl Session {
     pub(crate) fn start(&mut self, cx: &Cx, requests: &mut [Request]) -> Result<()> {
         self.sign(cx, requests)?;
         self.push(requests)?;
-        self.ring.submit_all().context("io_uring_enter to submit")
+        let before = Moment::before();
+        self.ring.submit_all().context("io_uring_enter to submit")?;
+        let submitted = match self.ring.is_sqpoll() {
+            false => Known::Is(Moment::after()),
+            true => Known::unknown("a poll thread takes requests when it likes"),
+        };
+        note_times(requests, before, &submitted);
+        Ok(())
     }
 
     /// Says that the calling thread submits the requests.
-    pub(crate) fn sign(&self, cx: &Cx, requests: &mut [Request]) -> Result<()> {
+    fn sign(&self, cx: &Cx, requests: &mut [Request]) -> Result<()> {
         let sqpoll = self.ring.is_sqpoll();
-        sign(requests, if sqpoll { self.creator } else { cx.ids()? }, sqpoll);
-        Ok(())
+        let ids = if sqpoll { self.creator } else { cx.ids()? };
+        sign(requests, ids, sqpoll);
+        introduce(cx, requests, ids)
     }
 
     pub(crate) fn push(&mut self, requests: &[Request]) -> Result<()> {
@@ -58,9 +67,12 @@ impl Session {
             requests.into_iter().partition(|r| matches!(r.cqe, CqeFate::Posted | CqeFate::Overflow));
         while !waiting.is_empty() {
             let cqe = self.ring.wait()?;
+            let reaped = Moment::after();
             let request = take(&mut waiting, cqe)?;
-            settle(cx, request, cqe.res)?;
+            settle(cx, request, cqe.res, Some(reaped))?;
         }
+        // Workers that have nothing to do stay for some seconds.
+        cx.look_at_threads(cx.ids()?.pid)?;
         silent.into_iter().try_for_each(|request| settle_unseen(cx, request))?;
         match self.ring.pop() {
             Some(cqe) => bail!("a completion that nobody waits for: {cqe:?}"),
@@ -84,11 +96,28 @@ pub(crate) fn sign(requests: &mut [Request], ids: Ids, sqpoll: bool) {
             truth.host_pid = ids.pid;
             truth.host_tid = ids.tid;
             truth.tid = ids.own_tid;
-            truth.name = (!sqpoll).then(os::thread_name);
-            truth.uid = (!sqpoll).then(os::uid);
             truth.submitter = if sqpoll { "sqpoll" } else { "thread" };
             truth.executor = executor;
         }
+    }
+}
+
+/// Says who the thread is that submits the requests.
+pub(crate) fn introduce(cx: &Cx, requests: &mut [Request], ids: Ids) -> Result<()> {
+    let identity = cx.identify(ids)?;
+    cx.look_at_threads(ids.pid)?;
+    for truth in requests.iter_mut().filter_map(|request| request.truth.as_mut()) {
+        truth.identity = Some(identity);
+        truth.native_workers = cx.native_workers();
+    }
+    Ok(())
+}
+
+/// Says when the requests were handed over.
+pub(crate) fn note_times(requests: &mut [Request], before: Moment, submitted: &Known<Moment>) {
+    for truth in requests.iter_mut().filter_map(|request| request.truth.as_mut()) {
+        let reaped = Known::unknown("nobody takes its completion");
+        truth.times = Some(Times { before, submitted: submitted.clone(), reaped });
     }
 }
 
@@ -114,10 +143,13 @@ fn take(waiting: &mut VecDeque<Request>, cqe: Cqe) -> Result<Request> {
 }
 
 /// Records a request whose result is known.
-pub(crate) fn settle(cx: &Cx, request: Request, result: i32) -> Result<()> {
+fn settle(cx: &Cx, request: Request, result: i32, reaped: Option<Moment>) -> Result<()> {
     let Some(mut truth) = request.truth else {
         return Ok(());
     };
+    if let (Some(times), Some(reaped)) = (&mut truth.times, reaped) {
+        times.reaped = Known::Is(reaped);
+    }
     truth.result = Some(result);
     truth.cqe = request.cqe;
     cx.record(&truth)
@@ -126,7 +158,7 @@ pub(crate) fn settle(cx: &Cx, request: Request, result: i32) -> Result<()> {
 /// Records a request that nobody gets a completion for, with the only result it can have.
 pub(crate) fn settle_unseen(cx: &Cx, request: Request) -> Result<()> {
     match request.accept {
-        Accept::One(result) => settle(cx, request, result),
+        Accept::One(result) => settle(cx, request, result, None),
         ref other => bail!("an unseen result must be known, not {other:?}"),
     }
 }

@@ -72,6 +72,7 @@ pub(crate) const SETUP_CQE_MIXED: u32 = 1 << 18;
 pub(crate) const SETUP_SQ_REWIND: u32 = 1 << 20;
 
 pub(crate) const FEAT_SINGLE_MMAP: u32 = 1 << 0;
+pub(crate) const FEAT_NATIVE_WORKERS: u32 = 1 << 9;
 pub(crate) const FEAT_CQE_SKIP: u32 = 1 << 11;
 /// A linked request gets its file when its turn comes; without this, all is decided at submission.
 pub(crate) const FEAT_LINKED_FILE: u32 = 1 << 12;

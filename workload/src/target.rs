@@ -105,13 +105,18 @@ impl Target {
 
     /// The path as text, and its bytes in base64 when text cannot hold them.
     pub(crate) fn path_text(&self) -> (Option<String>, Option<String>) {
-        let Some(bytes) = &self.path else {
-            return (None, None);
-        };
-        match std::str::from_utf8(bytes) {
-            Ok(text) => (Some(text.to_owned()), None),
-            Err(_) => (Some(String::from_utf8_lossy(bytes).into_owned()), Some(STANDARD.encode(bytes))),
+        match self.path.as_deref().map(text) {
+            Some((text, bytes)) => (Some(text), bytes),
+            None => (None, None),
         }
+    }
+}
+
+/// Bytes as text, and in base64 when text cannot hold them.
+pub(crate) fn text(bytes: &[u8]) -> (String, Option<String>) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => (text.to_owned(), None),
+        Err(_) => (String::from_utf8_lossy(bytes).into_owned(), Some(STANDARD.encode(bytes))),
     }
 }
 

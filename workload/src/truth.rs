@@ -2,6 +2,9 @@
 
 use serde::Serialize;
 
+use crate::clock::Moment;
+use crate::identity::{Identity, Kind};
+
 /// What a program knows about a write it asked for. One JSON object a line.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Truth {
@@ -10,9 +13,11 @@ pub(crate) struct Truth {
     pub(crate) host_tid: u32,
     /// In the thread's own pid namespace.
     pub(crate) tid: u32,
-    /// Of the thread, where it submitted itself.
-    pub(crate) name: Option<String>,
-    pub(crate) uid: Option<u32>,
+    /// The number of the thread's identity in this case.
+    pub(crate) identity: Option<u64>,
+    pub(crate) times: Option<Times>,
+    /// Workers and poll threads are threads of the process (5.12 and later).
+    pub(crate) native_workers: bool,
     pub(crate) submitter: &'static str,
     /// Any of these may have carried the request out; empty: not to be checked.
     pub(crate) executor: Vec<&'static str>,
@@ -33,6 +38,48 @@ pub(crate) struct Truth {
     pub(crate) rw_flags: u32,
     pub(crate) result: Option<i32>,
     pub(crate) cqe: CqeFate,
+}
+
+/// What a program knows, or why it does not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Known<T> {
+    Is(T),
+    Unknown { unknown: String },
+}
+
+impl<T> Known<T> {
+    pub(crate) fn unknown(why: &str) -> Self {
+        Self::Unknown { unknown: why.to_owned() }
+    }
+}
+
+/// When a request was made.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Times {
+    /// Right before it was handed over.
+    pub(crate) before: Moment,
+    /// Right after the system call that handed it over.
+    pub(crate) submitted: Known<Moment>,
+    /// Right after its completion was taken.
+    pub(crate) reaped: Known<Moment>,
+}
+
+/// A line that tells who a thread is.
+#[derive(Debug, Serialize)]
+pub(crate) struct Introduced<'a> {
+    pub(crate) case: &'a str,
+    pub(crate) identity: u64,
+    pub(crate) process: &'a Identity,
+}
+
+/// A line that tells whose thread one of a process is.
+#[derive(Debug, Serialize)]
+pub(crate) struct Thread<'a> {
+    pub(crate) case: &'a str,
+    pub(crate) host_pid: u32,
+    pub(crate) host_tid: u32,
+    pub(crate) thread: Kind,
 }
 
 /// What became of the request's completion entry.
@@ -70,6 +117,13 @@ mod tests {
         );
         assert_eq!(line(&CaseEnd::Skipped { case: "x", skipped: "why" }), r#"{"case":"x","skipped":"why"}"#);
         assert_eq!(line(&CaseEnd::Error { case: "x", error: "e" }), r#"{"case":"x","error":"e"}"#);
+    }
+
+    #[test]
+    fn what_is_unknown_has_a_reason() {
+        let line = |known: &Known<u32>| serde_json::to_string(known).unwrap_or_default();
+        assert_eq!(line(&Known::Is(7)), "7");
+        assert_eq!(line(&Known::unknown("why")), r#"{"unknown":"why"}"#);
     }
 
     #[test]

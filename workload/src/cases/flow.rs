@@ -6,12 +6,14 @@ use std::os::unix::net::UnixStream;
 use anyhow::{Context, Result};
 
 use super::{Case, case, in_thread};
+use crate::clock::Moment;
 use crate::cx::{Cx, Ids};
 use crate::os::{self, Gate};
 use crate::request::{ANYONE, Accept, Request, SUBMITTER};
-use crate::session::{settle_unseen, sign};
+use crate::session::{introduce, note_times, settle_unseen, sign};
 use crate::sys;
 use crate::target::Target;
+use crate::truth::{CqeFate, Known};
 
 pub(super) const CASES: &[Case] = &[
     case("async", "IOSQE_ASYNC: a worker from the start", async_flag),
@@ -138,7 +140,7 @@ fn link_skip_fails(cx: &Cx) -> Result<()> {
     cx.needs_cqe_skip()?;
     let (_bad, bad) = read_only(cx)?;
     let (_file, file) = file(cx, 0)?;
-    let unseen = |request: Request| request.cancelled().fate(crate::truth::CqeFate::None);
+    let unseen = |request: Request| request.cancelled().fate(CqeFate::None);
     let head = cx.write(&bad, 0, cx.buf(1)).fails(libc::EBADF);
     cx.run(vec![
         head.flags(sys::SQE_CQE_SKIP_SUCCESS).linked(),
@@ -291,6 +293,7 @@ fn end_in_flight(cx: &Cx, end: impl FnOnce(i32) -> Result<()>) -> Result<()> {
     let mut requests =
         vec![cx.write(&pipe, -1, cx.buf(50)).cancelled(), cx.writev(&pipe, 0, &[cx.buf(51), cx.buf(52)]).cancelled()];
     let (submitted, leave) = (Gate::new()?, Gate::new()?);
+    let before = Moment::before();
     let child = cx.fork(|| {
         let mut ring = cx.plain_ring()?;
         ring.push(&requests)?;
@@ -300,7 +303,10 @@ fn end_in_flight(cx: &Cx, end: impl FnOnce(i32) -> Result<()>) -> Result<()> {
         os::exit_now()
     })?;
     submitted.pass()?;
-    sign(&mut requests, Ids::of_child(child as u32), false);
+    note_times(&mut requests, before, &Known::Is(Moment::after()));
+    let ids = Ids::of_child(child as u32);
+    sign(&mut requests, ids, false);
+    introduce(cx, &mut requests, ids)?;
     end(child).and_then(|()| leave.open())?;
     os::wait(child)?;
     requests.into_iter().try_for_each(|request| settle_unseen(cx, request))
