@@ -23,7 +23,8 @@ SUDO = $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 FUZZ_FLAGS := --cfg fuzzing -Ccodegen-units=1 -Cpasses=sancov-module $(addprefix -Cllvm-args=-sanitizer-coverage-, \
 	level=4 inline-8bit-counters pc-table trace-compares)
 FUZZ_TARGET = $(shell rustc -vV | sed -n 's/^host: //p')
-FUZZ_INPUTS := fuzz/corpus/decode fuzz/seeds/decode
+FUZZ_ALL := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
+TARGETS ?= $(FUZZ_ALL)
 
 .PHONY: help
 help: ## print this list
@@ -117,12 +118,17 @@ docs: deps ## write the generated documents
 	cargo xtask docs
 
 .PHONY: fuzz
-fuzz: deps-fuzz ## fuzz the record decoder for SECONDS (60)
-	@mkdir -p fuzz/corpus/decode fuzz/artifacts
+fuzz: deps-fuzz ## fuzz each decoder for SECONDS (60); TARGETS="decode fdinfo" chooses
+	$(if $(filter-out $(FUZZ_ALL),$(TARGETS)),$(error TARGETS are of: $(FUZZ_ALL)))
+	@mkdir -p $(addprefix fuzz/corpus/,$(TARGETS)) fuzz/artifacts
 	RUSTFLAGS="$(FUZZ_FLAGS)" cargo build --manifest-path fuzz/Cargo.toml --release \
 		--target $(FUZZ_TARGET) --target-dir $(TARGET_DIR)/fuzz
-	$(TARGET_DIR)/fuzz/$(FUZZ_TARGET)/release/decode $(FUZZ_INPUTS) -artifact_prefix=fuzz/artifacts/ \
-		-max_len=8192 -max_total_time=$(SECONDS) -print_final_stats=1 -verbosity=0
+	@set -e; for target in $(TARGETS); do \
+		echo "fuzzing $$target for $(SECONDS) s"; \
+		$(TARGET_DIR)/fuzz/$(FUZZ_TARGET)/release/$$target fuzz/corpus/$$target fuzz/seeds/$$target \
+			-artifact_prefix=fuzz/artifacts/$$target- -max_len=8192 -timeout=10 -max_total_time=$(SECONDS) \
+			-print_final_stats=1 -verbosity=0; \
+	done
 
 .PHONY: deps
 deps: ## install what building needs

@@ -128,7 +128,7 @@ impl Here {
 }
 
 /// The 22nd field; the name before it stands in brackets and may hold anything.
-fn start(stat: &[u8]) -> Option<u64> {
+pub(crate) fn start(stat: &[u8]) -> Option<u64> {
     let end = stat.iter().rposition(|&b| b == b')')?;
     std::str::from_utf8(stat.get(end + 1..)?).ok()?.split_ascii_whitespace().nth(22 - 3)?.parse().ok()
 }
@@ -144,7 +144,7 @@ fn offsets() -> [i64; 2] {
     parsed(&fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default())
 }
 
-fn parsed(text: &str) -> [i64; 2] {
+pub(crate) fn parsed(text: &str) -> [i64; 2] {
     ["monotonic", "boottime"].map(|clock| {
         let fields = text.lines().map(|l| l.split_ascii_whitespace().collect::<Vec<_>>());
         let found = fields.into_iter().find_map(|f| match f[..] {

@@ -9,6 +9,8 @@ pub mod child;
 pub mod cli;
 pub mod enrich;
 pub mod event;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod here;
 pub mod json;
 pub mod kernel;

@@ -4,7 +4,7 @@ use crate::kernel::{rw_class, rw_failure, rw_failure_key, rw_file_key, rw_row};
 use crate::kernel::{rw_created, rw_directory, rw_names, rw_path, rw_request, rw_task, rw_write};
 
 /// Where the variable part of path and task records starts; `RW_DATA_OFFSET`.
-const DATA_OFFSET: usize = 112;
+pub(crate) const DATA_OFFSET: usize = 112;
 
 /// Flags of a record; `enum rw_flag`.
 pub mod flag {

@@ -2,6 +2,8 @@
 
 mod clock;
 mod file;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod lookup;
 mod memory;
 mod name;

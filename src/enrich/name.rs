@@ -39,7 +39,10 @@ impl Weigh for Held {
         let of = |text: Option<&Text>| text.map_or(0, Weigh::weight);
         // What was forgotten elsewhere is kept alive by this.
         let places = self.from.iter().chain([&self.root]).flatten().map(|place| place.path.weight());
-        size_of::<Self>() + self.given.iter().map(Vec::len).sum::<usize>() + of(self.other.as_ref()) + places.sum::<usize>()
+        size_of::<Self>()
+            + self.given.iter().map(Vec::len).sum::<usize>()
+            + of(self.other.as_ref())
+            + places.sum::<usize>()
     }
 }
 
@@ -218,7 +221,7 @@ pub(super) fn old_new(led: &[Option<Led>; 2], dirfds: Option<(i32, i32)>) -> Old
 pub(super) fn asked(led: &[Option<Led>; 2], both: bool) -> Asked {
     let known = led.iter().flatten().filter(|led| led.certain).count();
     let mut names: Vec<Text> = led.iter().flatten().flat_map(|led| led.asked.iter().cloned()).collect();
-    names.extend(led.iter().flatten().filter_map(|led| led.path.as_ref()).map(|path| Text::clone(path)));
+    names.extend(led.iter().flatten().filter_map(|led| led.path.as_ref()).map(Text::clone));
     Asked { names, certain: known == if both { 2 } else { 1 } }
 }
 

@@ -25,9 +25,9 @@ pub(crate) fn join(arguments: &[u8]) -> Option<Vec<u8>> {
 
 /// What tells one exec of a thread from the next in /proc/PID/stat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Exec {
+pub(super) struct Exec {
     /// When the thread was started, in ticks, as /proc shows it here.
-    start: u64,
+    pub(super) start: u64,
     /// Where its arguments are.
     arguments: (u64, u64),
 }
@@ -39,7 +39,7 @@ impl Exec {
     }
 
     /// The name stands in brackets and may hold anything.
-    fn of_stat(text: &[u8]) -> Option<Self> {
+    pub(super) fn of_stat(text: &[u8]) -> Option<Self> {
         let end = text.iter().rposition(|&b| b == b')')?;
         let fields: Vec<_> = std::str::from_utf8(text.get(end + 1..)?).ok()?.split_ascii_whitespace().collect();
         // The state is the third field.

@@ -50,11 +50,17 @@ pub(super) struct System {
 #[derive(Debug)]
 struct Mounts {
     table: File,
-    /// By id.
-    honest: HashMap<u64, bool>,
-    /// By the path that they are at; several may be there.
-    points: HashMap<Vec<u8>, bool>,
+    all: Honesty,
     changed_ns: i64,
+}
+
+/// Whether each mount is honest.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Honesty {
+    /// By id.
+    pub(super) ids: HashMap<u64, bool>,
+    /// By the path that they are at; several may be there.
+    pub(super) points: HashMap<Vec<u8>, bool>,
 }
 
 /// The wall clock may be set: then it does not tell what came first.
@@ -85,7 +91,7 @@ impl System {
         let root = File::options().read(true).open("/").ok()?;
         let namespace = namespace("/proc/self/ns/mnt")?;
         let table = File::open("/proc/self/mountinfo").ok()?;
-        let mut mounts = Mounts { table, honest: HashMap::new(), points: HashMap::new(), changed_ns: i64::MIN };
+        let mut mounts = Mounts { table, all: Honesty::default(), changed_ns: i64::MIN };
         mounts.read().ok()?;
         let clocks = Clocks { offset_ns: offset(), set_ns: i64::MIN };
         Some(Self { root: root.into(), namespace, mounts, clocks, left: SAVED, counted: Instant::now() })
@@ -141,34 +147,38 @@ impl Mounts {
         if !quiet {
             self.changed_ns = monotonic();
             if self.read().is_err() {
-                self.forget();
+                self.all = Honesty::default();
             }
         }
         quiet
     }
 
-    fn forget(&mut self) {
-        self.honest.clear();
-        self.points.clear();
-    }
-
     fn read(&mut self) -> io::Result<()> {
-        self.forget();
+        self.all = Honesty::default();
         self.table.rewind()?;
         let mut text = vec![];
         if (&self.table).take(MOUNTS).read_to_end(&mut text)? as u64 == MOUNTS {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
+        self.all = Honesty::of(&text);
+        Ok(())
+    }
+}
+
+impl Honesty {
+    /// From the text of /proc/PID/mountinfo.
+    pub(super) fn of(text: &[u8]) -> Self {
+        let mut all = Self::default();
         for line in text.split(|&b| b == b'\n') {
             let mut words = line.split(|&b| b == b' ');
             let id = words.next().and_then(|id| std::str::from_utf8(id).ok()?.parse().ok());
             let (Some(id), Some(point)) = (id, words.nth(3)) else { continue };
             let kind = words.skip_while(|word| *word != b"-").nth(1);
             let honest = kind.is_some_and(|kind| HONEST.iter().any(|honest| honest.as_bytes() == kind));
-            self.honest.insert(id, honest);
-            self.points.entry(unescaped(point)).and_modify(|all| *all &= honest).or_insert(honest);
+            all.ids.insert(id, honest);
+            all.points.entry(unescaped(point)).and_modify(|all| *all &= honest).or_insert(honest);
         }
-        Ok(())
+        all
     }
 }
 
@@ -194,7 +204,7 @@ impl System {
         let Ok(path) = fs::read_link(format!("/proc/self/fd/{}", directory.as_raw_fd())) else { return false };
         let path = path.as_os_str().as_bytes();
         let point = [path.strip_suffix(b"/").unwrap_or(path), b"/", name].concat();
-        self.mounts.points.get(&point).copied().unwrap_or(false)
+        self.mounts.all.points.get(&point).copied().unwrap_or(false)
     }
 
     fn facts(&self, file: &OwnedFd) -> Option<Facts> {
@@ -216,7 +226,7 @@ impl System {
         let nanoseconds = i64::from(stat.stx_ctime.tv_nsec);
         let grain = if nanoseconds == 0 { SECOND_NS } else { TICK_NS };
         let changed_ns = stat.stx_ctime.tv_sec.saturating_mul(SECOND_NS).saturating_add(nanoseconds + grain);
-        let honest = self.mounts.honest.get(&stat.stx_mnt_id).copied().unwrap_or(false);
+        let honest = self.mounts.all.ids.get(&stat.stx_mnt_id).copied().unwrap_or(false);
         Some(Facts { kind, inode: stat.stx_ino, mount: stat.stx_mnt_id, changed_ns, honest })
     }
 }

@@ -193,7 +193,11 @@ fn probed() -> impl Iterator<Item = &'static str> {
 }
 
 fn symbols() -> Option<Vec<String>> {
-    let text = fs::read("/proc/kallsyms").ok()?;
+    Some(symbols_in(&fs::read("/proc/kallsyms").ok()?))
+}
+
+/// Of the functions that some plan probes, those that stand in the text of /proc/kallsyms.
+pub(super) fn symbols_in(text: &[u8]) -> Vec<String> {
     let mut found: Vec<String> = vec![];
     for line in text.split(|&b| b == b'\n') {
         let mut words = line.split(u8::is_ascii_whitespace);
@@ -206,7 +210,7 @@ fn symbols() -> Option<Vec<String>> {
         }
     }
     found.sort();
-    Some(found)
+    found
 }
 
 /// Whether a file holds a kernel's type information.
@@ -219,6 +223,10 @@ pub fn check_btf(file: &Path) -> Result<(), String> {
         return Err("it is a directory".to_owned());
     }
     let btf = Btf::from_path(file).map_err(|e| e.to_string())?;
+    describes_kernel(&btf)
+}
+
+pub(super) fn describes_kernel(btf: &Btf<'_>) -> Result<(), String> {
     match btf.type_by_name::<Struct<'_>>("task_struct") {
         Some(_) => Ok(()),
         None => Err("it does not describe task_struct".to_owned()),
@@ -226,8 +234,7 @@ pub fn check_btf(file: &Path) -> Result<(), String> {
 }
 
 /// The members of an enum whose first one has a name that begins so.
-fn members(btf: &Path, first: &str) -> Vec<(String, u32)> {
-    let Ok(btf) = Btf::from_path(btf) else { return vec![] };
+fn members(btf: &Btf<'_>, first: &str) -> Vec<(String, u32)> {
     let named = |list: &Enum<'_>| -> Vec<(String, u32)> {
         let pair = |m: types::EnumMember<'_>| Some((m.name?.to_str()?.to_owned(), u32::try_from(m.value).ok()?));
         list.iter().filter_map(pair).collect()
@@ -239,21 +246,32 @@ fn members(btf: &Path, first: &str) -> Vec<(String, u32)> {
 /// The request flags of a kernel: bit and name.
 #[must_use]
 pub fn request_flag_names(btf: Option<&Path>) -> Vec<(u32, String)> {
-    let bits = members(btf.unwrap_or(Path::new(KERNEL_BTF)), "REQ_F_");
+    Btf::from_path(btf.unwrap_or(Path::new(KERNEL_BTF))).map_or_else(|_| vec![], |btf| flags_of(&btf))
+}
+
+pub(super) fn flags_of(btf: &Btf<'_>) -> Vec<(u32, String)> {
+    let bits = members(btf, "REQ_F_");
     bits.into_iter().filter_map(|(name, bit)| Some((bit, name.strip_suffix("_BIT")?.to_owned()))).collect()
 }
 
 /// The opcodes of a kernel: name without IORING_OP_, and number.
 #[must_use]
 pub fn opcodes(btf: Option<&Path>) -> Vec<(String, u32)> {
-    let all = members(btf.unwrap_or(Path::new(KERNEL_BTF)), "IORING_OP_");
+    Btf::from_path(btf.unwrap_or(Path::new(KERNEL_BTF))).map_or_else(|_| vec![], |btf| opcodes_of(&btf))
+}
+
+pub(super) fn opcodes_of(btf: &Btf<'_>) -> Vec<(String, u32)> {
+    let all = members(btf, "IORING_OP_");
     let name = |(name, number): (String, u32)| Some((name.strip_prefix("IORING_OP_")?.to_owned(), number));
     all.into_iter().filter_map(name).filter(|(name, _)| name != "LAST").collect()
 }
 
 impl BtfFacts {
     fn collect(path: &Path, from_kernel: bool) -> Option<Self> {
-        let btf = Btf::from_path(path).ok()?;
+        Some(Self::of(&Btf::from_path(path).ok()?, from_kernel))
+    }
+
+    pub(super) fn of(btf: &Btf<'_>, from_kernel: bool) -> Self {
         let mut facts = Self {
             io_uring: btf.type_by_name::<Struct<'_>>("io_kiocb").is_some(),
             from_kernel,
@@ -261,7 +279,7 @@ impl BtfFacts {
             ..Self::default()
         };
         for name in TRACEPOINTS {
-            if let Some(arguments) = tracepoint_arguments(&btf, name) {
+            if let Some(arguments) = tracepoint_arguments(btf, name) {
                 facts.tracepoints.insert(name.to_owned(), arguments);
             }
         }
@@ -270,12 +288,12 @@ impl BtfFacts {
                 facts.functions.push(name.to_owned());
             }
         }
-        facts.scan_enums(&btf);
+        facts.scan_enums(btf);
         if from_kernel {
             let function = btf.type_by_name::<Func<'_>>(Probe::IoWrite.name());
             facts.io_write_id = function.map(|f| u32::from(f.type_id()));
         }
-        Some(facts)
+        facts
     }
 
     /// The enums of interest have no name, or are found by their members: one pass over all.
@@ -320,20 +338,23 @@ fn tracepoint_arguments(btf: &Btf<'_>, name: &str) -> Option<Vec<String>> {
     )
 }
 
+/// Empty where it has no end: in a file, types may refer to each other in a circle.
 fn type_name(mut ty: BtfType<'_>) -> String {
+    /// As far as libbpf follows types.
+    const DEPTH: usize = 32;
     let mut stars = String::new();
-    loop {
+    for _ in 0..DEPTH {
         match ty.kind() {
             BtfKind::Ptr => stars.push('*'),
             BtfKind::Const | BtfKind::Volatile | BtfKind::Restrict | BtfKind::TypeTag => {}
-            _ => break,
+            _ => return format!("{}{stars}", ty.name().map_or("void".into(), |n| n.to_string_lossy())),
         }
         match ty.next_type() {
             Some(next) => ty = next,
             None => return format!("void{stars}"),
         }
     }
-    format!("{}{stars}", ty.name().map_or("void".into(), |n| n.to_string_lossy()))
+    String::new()
 }
 
 fn read(path: &str) -> Option<String> {
@@ -341,14 +362,17 @@ fn read(path: &str) -> Option<String> {
 }
 
 /// `none [integrity] confidentiality` gives `integrity`.
-fn active_of(modes: &str) -> Option<String> {
+pub(super) fn active_of(modes: &str) -> Option<String> {
     let (_, rest) = modes.split_once('[')?;
     rest.split_once(']').map(|(mode, _)| mode.to_owned())
 }
 
 fn status_field(name: &str) -> Option<String> {
-    let status = read("/proc/self/status")?;
-    status.lines().find_map(|l| l.strip_prefix(name)).map(|v| v.trim().to_owned())
+    field(&read("/proc/self/status")?, name).map(str::to_owned)
+}
+
+pub(super) fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    status.lines().find_map(|l| l.strip_prefix(name)).map(str::trim)
 }
 
 fn effective_uid() -> Option<u32> {

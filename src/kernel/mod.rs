@@ -3,6 +3,8 @@
 
 pub mod driver;
 pub mod facts;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub mod health;
 pub mod plan;
 pub mod probe;

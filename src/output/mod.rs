@@ -1,5 +1,7 @@
 //! Sinks: where events go, one file for each format.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod json;
 mod lines;
 mod rings;

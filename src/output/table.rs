@@ -377,7 +377,8 @@ impl Table {
         }
         let room = self.style.width.map(|columns| columns.saturating_sub(width(&row)).max(1));
         row += &room.map_or_else(|| last.to_owned(), |room| fit(last, room));
-        row
+        // Numbers may be wider than their columns.
+        if let Some(columns) = self.style.width { fit(&row, columns) } else { row }
     }
 }
 

@@ -2,6 +2,8 @@
 //! (`scan`, `fdinfo`), and each told once with all its holders (`merge`).
 
 mod fdinfo;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod look;
 mod merge;
 mod process;

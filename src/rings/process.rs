@@ -25,7 +25,7 @@ pub(super) struct Stat {
     /// CPU time in user and kernel mode, in ticks.
     cpu: u64,
     /// Ticks since boot.
-    start: u64,
+    pub(super) start: u64,
 }
 
 impl Stat {
@@ -158,7 +158,7 @@ impl Proc {
 /// What /proc/PID/fd/N of a ring points to.
 pub(super) const RING: &str = "anon_inode:[io_uring]";
 
-fn mapped(maps: &[u8]) -> Vec<u64> {
+pub(super) fn mapped(maps: &[u8]) -> Vec<u64> {
     let lines = maps.split(|&b| b == b'\n').filter_map(|l| std::str::from_utf8(l).ok());
     let mut inodes: Vec<u64> = lines
         .filter_map(|line| {
@@ -173,7 +173,7 @@ fn mapped(maps: &[u8]) -> Vec<u64> {
     inodes
 }
 
-fn cgroup2_mount(mounts: &str) -> Option<PathBuf> {
+pub(super) fn cgroup2_mount(mounts: &str) -> Option<PathBuf> {
     mounts.lines().find_map(|line| {
         let mut fields = line.split(' ').skip(1);
         let (path, kind) = (fields.next()?, fields.next()?);
@@ -182,7 +182,7 @@ fn cgroup2_mount(mounts: &str) -> Option<PathBuf> {
 }
 
 /// The name stands in brackets and may hold anything.
-fn stat(text: &[u8]) -> Option<Stat> {
+pub(super) fn stat(text: &[u8]) -> Option<Stat> {
     let end = text.iter().rposition(|&b| b == b')')?;
     let fields: Vec<_> = std::str::from_utf8(text.get(end + 1..)?).ok()?.split_ascii_whitespace().collect();
     let number = |nth: usize| fields.get(nth)?.parse::<u64>().ok();
@@ -191,7 +191,7 @@ fn stat(text: &[u8]) -> Option<Stat> {
 }
 
 /// The kernel escapes line breaks in the name.
-fn status(text: &[u8]) -> Status {
+pub(super) fn status(text: &[u8]) -> Status {
     let text = String::from_utf8_lossy(text);
     let value = |name: &str| text.lines().find_map(|l| l.strip_prefix(name)).map(str::trim);
     Status {
@@ -201,7 +201,7 @@ fn status(text: &[u8]) -> Status {
     }
 }
 
-fn place(text: &str) -> Place {
+pub(super) fn place(text: &str) -> Place {
     let paths = text.lines().filter_map(|l| Some((l.split_once(':')?.0, l.splitn(3, ':').nth(2)?)));
     let mut place = Place::default();
     for (hierarchy, path) in paths {

@@ -3,6 +3,8 @@
 
 pub mod buckets;
 pub mod findings;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod join;
 pub mod model;
 mod pollers;

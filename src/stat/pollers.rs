@@ -66,10 +66,13 @@ impl Pollers {
             if !fs::read_to_string(format!("{task}/comm")).is_ok_and(|name| name.starts_with("iou-sqp-")) {
                 continue;
             }
-            let Some(cpu_ns) = first_number(&format!("{task}/schedstat")) else { continue };
+            let Some(cpu_ns) = fs::read_to_string(format!("{task}/schedstat")).ok().as_deref().and_then(first_number)
+            else {
+                continue;
+            };
             let held = self.threads.get(&(pid, tid)).and_then(|t| t.ring.clone());
             let ring = held.or_else(|| ring_of(pid, tid));
-            let work_ns = ring.as_deref().and_then(|ring| work(&fs::read_to_string(ring).ok()?, tid));
+            let work_ns = ring.as_deref().and_then(|ring| work(&fs::read(ring).ok()?, tid));
             let now = Used { at: Instant::now(), cpu_ns, work_ns };
             let thread =
                 self.threads.entry((pid, tid)).or_insert(Thread { first: now, before: now, last: now, ring: None });
@@ -110,8 +113,8 @@ impl Pollers {
     }
 }
 
-fn first_number(path: &str) -> Option<u64> {
-    fs::read_to_string(path).ok()?.split_whitespace().next()?.parse().ok()
+pub(super) fn first_number(text: &str) -> Option<u64> {
+    text.split_whitespace().next()?.parse().ok()
 }
 
 /// The fdinfo of a ring that this thread polls.
@@ -120,14 +123,17 @@ fn ring_of(pid: u32, tid: u32) -> Option<String> {
         let fd = fd.ok()?;
         let is_ring = fs::read_link(fd.path()).is_ok_and(|to| to.as_os_str() == "anon_inode:[io_uring]");
         let info = format!("/proc/{pid}/fdinfo/{}", fd.file_name().to_str().filter(|_| is_ring)?);
-        work(&fs::read_to_string(&info).ok()?, tid).map(|_| info)
+        work(&fs::read(&info).ok()?, tid).map(|_| info)
     })
 }
 
 /// The CPU time in which the thread found work, of an fdinfo that names it: 6.9 and later.
-fn work(info: &str, tid: u32) -> Option<u64> {
+pub(super) fn work(info: &[u8], tid: u32) -> Option<u64> {
+    let info = String::from_utf8_lossy(info);
+    // Behind this line stand names of files, which a program chose.
+    let own = || info.lines().take_while(|l| !l.starts_with("UserFiles:"));
     let value = |name: &str| -> Option<u64> {
-        info.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(':')).and_then(|v| v.trim().parse().ok())
+        own().find_map(|l| l.strip_prefix(name)?.strip_prefix(':')).and_then(|v| v.trim().parse().ok())
     };
     (value("SqThread")? == u64::from(tid)).then_some(())?;
     value("SqWorkTime").map(|us| us.saturating_mul(1000))
@@ -139,9 +145,18 @@ mod tests {
 
     #[test]
     fn the_time_of_work_is_that_of_the_thread() {
-        let info = "pos:\t0\nSqThread:\t4711\nSqThreadCpu:\t1\nSqTotalTime:\t25000\nSqWorkTime:\t1300\nUserFiles:\t0\n";
+        let info =
+            b"pos:\t0\nSqThread:\t4711\nSqThreadCpu:\t1\nSqTotalTime:\t25000\nSqWorkTime:\t1300\nUserFiles:\t0\n";
         assert_eq!(work(info, 4711), Some(1_300_000));
         assert_eq!(work(info, 4712), None);
-        assert_eq!(work("SqThread:\t4711\nSqThreadCpu:\t1\n", 4711), None);
+        assert_eq!(work(b"SqThread:\t4711\nSqThreadCpu:\t1\n", 4711), None);
+    }
+
+    #[test]
+    fn a_file_name_is_no_time_of_work() {
+        let info = b"SqThread:\t4711\nSqThreadCpu:\t1\nUserFiles:\t1\n    0: /tmp/x\nSqWorkTime:\t7\nUserBufs:\t0\n";
+        assert_eq!(work(info, 4711), None);
+        let info = b"SqThread:\t4711\nSqWorkTime:\t7\nUserFiles:\t1\n    0: /tmp/\xff\nUserBufs:\t0\n";
+        assert_eq!(work(info, 4711), Some(7000));
     }
 }

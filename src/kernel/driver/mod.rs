@@ -442,5 +442,5 @@ fn advice(plan: &Plan, cause: &libbpf_rs::Error, log: &str) -> &'static str {
 
 fn recursion_misses(fd: std::os::fd::BorrowedFd<'_>) -> Option<u64> {
     let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", std::os::fd::AsRawFd::as_raw_fd(&fd))).ok()?;
-    info.lines().find_map(|l| l.strip_prefix("recursion_misses:")).and_then(|v| v.trim().parse().ok())
+    super::facts::field(&info, "recursion_misses:")?.parse().ok()
 }
