@@ -46,7 +46,8 @@ test: test-host test-instructions test-vm ## run all tests, here and on the kern
 .PHONY: test-host
 test-host: deps-test ## run the tests on this kernel; the kernel-facing ones as root, through sudo where needed
 	cargo build --workspace --bins --tests
-	cargo --config 'target."cfg(unix)".runner = "$(CURDIR)/scripts/test-runner.sh"' test --workspace --no-fail-fast
+	RINGWATCH_FUZZ_SECONDS=60 cargo --config 'target."cfg(unix)".runner = "$(CURDIR)/scripts/test-runner.sh"' \
+		test --workspace --no-fail-fast
 
 .PHONY: test-instructions
 test-instructions: deps-test ## compare the instructions that an event takes with what is recorded

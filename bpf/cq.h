@@ -14,7 +14,7 @@ struct cursor {
 	u64 last;
 	/* The node that the kernel told last, where that is one before. */
 	u64 at;
-	/* SQEs that the ring had taken: no submission comes between two completions of one list. */
+	/* SQEs that the ring had taken. */
 	u32 sq;
 	u32 pad;
 };
@@ -218,8 +218,11 @@ static __noinline struct io_kiocb *overflowed(struct io_ring_ctx *ctx, u64 user_
 		return NULL;
 	held = bpf_map_lookup_elem(&cursors, &key);
 	now.sq = BPF_CORE_READ(ctx, cached_sq_head);
-	if (held && held->first == first && held->sq == now.sq)
+	/* Where submissions came between: a first that is held is another request in the same memory. */
+	if (held && held->first == first && (held->sq == now.sq || !is_held_now(request_of(first)))) {
 		now = *held;
+		now.sq = BPF_CORE_READ(ctx, cached_sq_head);
+	}
 	now.first = first;
 	node = now.last ? node_after(now.last) : first;
 	req = completion_at(node, user_data, result);

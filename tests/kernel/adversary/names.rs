@@ -13,11 +13,13 @@ use crate::support::lost;
 
 const EVENTS: &str = "io_openat,io_renameat,io_unlinkat,io_mkdirat,io_symlinkat,io_linkat,io_setxattr";
 
+type Check = fn(&Form) -> Result<()>;
+
 pub(crate) fn trials(forms: &[Form]) -> Vec<Trial> {
-    let parts: [(&str, fn(&Form) -> Result<()>); 3] =
+    let parts: [(&str, Check); 3] =
         [("lead", names_lead), ("pass_no_filter", no_filter_is_passed), ("are_certain", quiet_names_are_certain)];
     let trials = forms.iter().flat_map(|form| parts.map(|(name, test)| (form.clone(), name, test)));
-    let trial = |(form, name, test): (Form, &str, fn(&Form) -> Result<()>)| {
+    let trial = |(form, name, test): (Form, &str, Check)| {
         Trial::test(format!("adversary::names::{name}::{}", form.name), move || {
             if form.early {
                 eprintln!("corpus case names::{} skipped: completions do not name their requests here", form.name);

@@ -3,7 +3,7 @@
 //!
 //! RINGWATCH_FUZZ_SECONDS says for how long all of these tests may make programs, RINGWATCH_FUZZ_SEED where they begin;
 //! RINGWATCH_FUZZ_PROGRAMS how many each makes instead, and RINGWATCH_FUZZ_PROGRAM names a file of programs to run. Without
-//! any of them there are no such tests.
+//! any of them only programs that were told wrong before are run again.
 
 mod judge;
 mod shrink;
@@ -27,7 +27,30 @@ const SECONDS: &str = "RINGWATCH_FUZZ_SECONDS";
 const PROGRAMS: &str = "RINGWATCH_FUZZ_PROGRAMS";
 const PROGRAM: &str = "RINGWATCH_FUZZ_PROGRAM";
 
+/// Programs that were told wrong once, a line each.
+const FOUND: &str = include_str!("found.jsonl");
+/// What went wrong depended on the moment.
+const FOUND_TIMES: usize = 8;
+
 pub(crate) fn trials(forms: &[Form]) -> Vec<Trial> {
+    let found = forms.iter().map(|form| {
+        let kinds = if form.early { Kinds::Writes } else { Kinds::Requests };
+        let traced = Traced { form: form.arguments, kinds };
+        Trial::test(format!("fuzz::found::{}", form.name), move || {
+            found(&traced).map_err(|e| Failed::from(format!("{e:#}")))
+        })
+    });
+    found.chain(by_chance(forms)).collect()
+}
+
+fn found(traced: &Traced) -> Result<()> {
+    let directory = directory()?;
+    let file = directory.path().join("programs");
+    std::fs::write(&file, FOUND.repeat(FOUND_TIMES))?;
+    told(traced, &traced.run(&Programs::File(&file))?, None)
+}
+
+fn by_chance(forms: &[Form]) -> Vec<Trial> {
     if [SECONDS, PROGRAMS, PROGRAM].into_iter().all(|name| env::var_os(name).is_none()) {
         return vec![];
     }
