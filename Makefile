@@ -46,7 +46,7 @@ test: test-host test-instructions test-vm ## run all tests, here and on the kern
 .PHONY: test-host
 test-host: deps-test ## run the tests on this kernel; the kernel-facing ones as root, through sudo where needed
 	cargo build --workspace --bins --tests
-	RINGWATCH_FUZZ_SECONDS=60 cargo --config 'target."cfg(unix)".runner = "$(CURDIR)/scripts/test-runner.sh"' \
+	RINGWATCH_FUZZ_SECONDS=60 RINGWATCH_FUZZ_SEED=1 cargo --config 'target."cfg(unix)".runner = "$(CURDIR)/scripts/test-runner.sh"' \
 		test --workspace --no-fail-fast
 
 .PHONY: test-instructions
