@@ -1,14 +1,15 @@
 //! The pipeline thread: records in, events out to every sink.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
+use std::sync::{Arc, OnceLock};
 
 use globset::GlobSet;
 
 use crate::enrich::{Clock, Enricher, Pressure};
 use crate::event::{Data, Event, EventsLost, LossCause};
+use crate::kernel::driver::Pins;
 use crate::loss::Losses;
 use crate::output::{Sink, Trouble};
 use crate::record::{Batch, decode};
@@ -34,6 +35,8 @@ pub struct Signals {
     pub stop: Arc<AtomicBool>,
     /// There are too many strings: the kernel side is to send them anew, so that those of before can be forgotten.
     pub forget: Arc<AtomicBool>,
+    /// What requests in flight refer to; set once probes are attached.
+    pub pins: Arc<OnceLock<Pins>>,
 }
 
 /// Which events are shown.
@@ -70,6 +73,9 @@ pub struct Pipeline {
     signals: Signals,
     /// `forget` was asked for, and is not done yet.
     asked: bool,
+    /// Of requests that were in flight when it was asked for. What they refer to and was not sent since stays known: what
+    /// later ones refer to was.
+    pinned: HashSet<u64>,
 }
 
 impl Pipeline {
@@ -78,7 +84,7 @@ impl Pipeline {
     pub fn new(enricher: Enricher, sinks: Vec<Sink>, select: Select, signals: Signals) -> Self {
         let stop = Arc::clone(&signals.stop);
         let outputs = Outputs { sinks, select, stop, summary: Summary::default(), complained: vec![] };
-        Self { enricher, outputs, signals, asked: false }
+        Self { enricher, outputs, signals, asked: false, pinned: HashSet::new() }
     }
 
     /// Works until the ring thread hangs up. Empty batches go back through `spare`.
@@ -93,7 +99,7 @@ impl Pipeline {
                 }
                 Message::Lost(lost) => self.outputs.lost(lost),
                 Message::Forgotten => {
-                    self.enricher.age();
+                    self.enricher.age(&std::mem::take(&mut self.pinned));
                     self.asked = false;
                 }
                 Message::Flush => {
@@ -119,6 +125,7 @@ impl Pipeline {
         }
         if self.enricher.is_full() && !self.asked {
             self.asked = true;
+            self.pinned = self.signals.pins.get().map(Pins::ids).unwrap_or_default();
             self.signals.forget.store(true, Ordering::Relaxed);
         }
     }

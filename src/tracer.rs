@@ -368,7 +368,13 @@ impl Consumer for Feed {
         Ok(())
     }
 
-    fn care(&mut self, _: &Session<'_>) -> Result<(), Error> {
+    fn care(&mut self, session: &Session<'_>) -> Result<(), Error> {
+        if self.signals.pins.get().is_none()
+            && let Some(pins) = session.pins()
+        {
+            // Nobody else sets it.
+            let _ = self.signals.pins.set(pins);
+        }
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! Bounded memory of ids: two generations, of which the older is dropped when the younger is full.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// The ids are keyed hashes already.
@@ -59,7 +59,7 @@ impl<V: Weigh> Generation<V> {
     }
 }
 
-/// Values by id. What was not inserted again between two [`Memory::age`] is gone after the second.
+/// Values by id. What was not inserted again between two [`Memory::age`] is gone after the second, unless it is pinned.
 #[derive(Debug)]
 pub struct Memory<V> {
     young: Generation<V>,
@@ -95,9 +95,21 @@ impl<V: Weigh> Memory<V> {
         self.young.bytes
     }
 
-    /// Drops the older generation; the younger takes its place.
-    pub fn age(&mut self) {
-        self.old = std::mem::take(&mut self.young);
+    /// Drops the older generation, but for those that are `pinned` and weigh at most `most` together; the younger takes
+    /// its place.
+    pub fn age(&mut self, pinned: &HashSet<u64>, most: usize) {
+        let mut gone = std::mem::replace(&mut self.old, std::mem::take(&mut self.young));
+        let mut kept = 0;
+        for &id in pinned {
+            let Some(value) = gone.remove(id) else { continue };
+            kept += ENTRY + value.weight();
+            if kept > most {
+                return;
+            }
+            if !self.old.values.contains_key(&id) {
+                self.old.insert(id, value);
+            }
+        }
     }
 }
 
@@ -120,7 +132,7 @@ mod tests {
         assert_eq!(memory.bytes(), 2 * (ENTRY + 1));
         memory.remove(1);
         assert_eq!(memory.bytes(), ENTRY + 1);
-        memory.age();
+        memory.age(&HashSet::new(), 0);
         assert_eq!(memory.bytes(), 0);
         assert_eq!(memory.remove(2), Some("b"));
     }
@@ -128,13 +140,31 @@ mod tests {
     #[test]
     fn an_id_outlives_one_ageing_and_not_two() {
         let mut memory = Memory::default();
+        let none = HashSet::new();
         memory.insert(1, "a");
-        memory.age();
+        memory.age(&none, 0);
         assert_eq!(memory.get(1), Some(&"a"));
         memory.insert(1, "b");
         assert_eq!(memory.get(1), Some(&"b"));
-        memory.age();
-        memory.age();
+        memory.age(&none, 0);
+        memory.age(&none, 0);
         assert_eq!(memory.get(1), None);
+    }
+
+    #[test]
+    fn what_is_pinned_stays_within_its_share() {
+        let mut memory = Memory::default();
+        let pinned: HashSet<u64> = [1, 2].into();
+        memory.insert(1, "a");
+        memory.insert(2, "b");
+        memory.insert(3, "c");
+        for _ in 0..3 {
+            memory.age(&pinned, 2 * (ENTRY + 1));
+        }
+        assert_eq!([1, 2, 3].map(|id| memory.get(id)), [Some(&"a"), Some(&"b"), None]);
+        memory.age(&pinned, ENTRY + 1);
+        assert_eq!([1, 2].map(|id| memory.get(id).is_some() as u8).iter().sum::<u8>(), 1);
+        memory.age(&HashSet::new(), usize::MAX);
+        assert_eq!([1, 2].map(|id| memory.get(id)), [None, None]);
     }
 }

@@ -12,6 +12,7 @@ mod process;
 mod request;
 mod tree;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 pub use clock::Clock;
@@ -129,7 +130,7 @@ impl Enricher {
             Record::Names(names) => {
                 // Those of requests whose end was lost, and of those that wait longest.
                 if self.names.bytes() >= self.limit / 8 {
-                    self.names.age();
+                    self.names.age(&HashSet::new(), 0);
                 }
                 let held = Held::new(names, |id| self.paths.get(id).cloned());
                 self.names.insert(names.id, held);
@@ -155,10 +156,11 @@ impl Enricher {
     }
 
     /// Whether so much is remembered that the kernel side should send everything anew. Then [`Enricher::age`], once it
-    /// was told and all that it sent before was taken. Two generations and the names of requests share the limit.
+    /// was told and all that it sent before was taken. Two generations, what requests in flight refer to, and the names that
+    /// they brought along share the limit.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.paths.bytes() + self.tasks.bytes() >= self.limit / 8 * 3
+        self.paths.bytes() + self.tasks.bytes() >= self.limit / 16 * 5
     }
 
     /// What the limit has cost.
@@ -167,10 +169,11 @@ impl Enricher {
         self.pressure
     }
 
-    /// Forgets what was already old the last time, and calls the rest old.
-    pub fn age(&mut self) {
-        self.paths.age();
-        self.tasks.age();
+    /// Forgets what was already old the last time and is not `pinned`, and calls the rest old.
+    pub fn age(&mut self, pinned: &HashSet<u64>) {
+        let most = self.limit / 16;
+        self.paths.age(pinned, most);
+        self.tasks.age(pinned, most);
         self.pressure.renewed += 1;
     }
 
@@ -323,7 +326,7 @@ mod tests {
             let path = rw_path { r#type: 2, path_id: id, inode: id, size, mode: 0o100_644, ..rw_path::default() };
             take(&mut enricher, &with_data(bytes_of(&path), &names));
             if enricher.is_full() {
-                enricher.age();
+                enricher.age(&HashSet::new());
             }
             assert_eq!(enricher.path(id).map(|p| p.exact().len()), Some(names.len()));
             assert!(enricher.paths.bytes() <= LIMIT / 2);

@@ -55,7 +55,7 @@ pub fn decode(input: &[u8]) {
             Err(_) => outputs.put(&lost(1)),
         }
         if enricher.is_full() {
-            enricher.age();
+            enricher.age(&std::collections::HashSet::new());
         }
     }
 }

@@ -11,7 +11,7 @@ mod pollers;
 pub mod render;
 pub mod report;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Write as _};
 use std::time::{Duration, Instant};
 
@@ -213,7 +213,7 @@ impl Consumer for Counter {
     }
 
     fn forget(&mut self) {
-        self.enricher.age();
+        self.enricher.age(&HashSet::new());
     }
 }
 

@@ -9,11 +9,13 @@ use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
+use crate::stepped::Stepped;
 use crate::support::{Test, Tracer, burst, directory, json_lines, lost, named, signal};
 
 pub(crate) const TESTS: &[Test] = &[
     ("memory::the_default_buffer_holds_the_paths_of_60000_files", distinct_files),
     ("memory::beyond_its_limit_nothing_is_wrong", beyond_the_limit),
+    ("memory::a_write_that_waits_keeps_its_path", waiting),
 ];
 
 /// Files of one process: more may not be open.
@@ -59,6 +61,40 @@ fn distinct_files() -> Result<()> {
     let ended = tracer.stop()?;
     ensure!(ended.summary()?.starts_with("60000 events, none lost"), "{}", ended.stderr);
     each_path_has(&json_lines(&events)?, 60_000, 1)
+}
+
+/// Its path was sent at its submission, and nobody can send it again.
+fn waiting() -> Result<()> {
+    let directory = directory()?;
+    make_files(directory.path(), 2)?;
+    let events = directory.path().join("events");
+    let output = format!("json:{}", events.display());
+    let work = directory.path().join("work");
+    std::fs::create_dir(&work)?;
+    let mut process = Stepped::start("silent-behind", &work)?;
+    let tracer = Tracer::start(&["-o", &output, "--comm", "ringwatch-workl", "--memory-limit", "1M"])?;
+    process.go()?;
+    process.reach("waiting")?;
+    let file = directory.path().join("file").display().to_string();
+    let many = ["--file", &file, "--files", "10000", "--processes", "2", "--writes", "60000", "--rate", "10000"];
+    ensure!(burst(&many)?["writes"] == 60_000);
+    process.go()?;
+    process.reach("written")?;
+    let truths = process.end()?;
+    let ended = tracer.stop()?;
+    ensure!(ended.stderr.contains("--memory-limit was reached"), "{}", ended.stderr);
+    let events = json_lines(&events)?;
+    ensure!(lost(&events) == 0);
+    let silent = truths.iter().find(|truth| truth["cqe"] == "skipped").context("no write without a CQE")?;
+    let told: Vec<_> = named(&events, "io_write")
+        .into_iter()
+        .filter(|event| event["data"]["user_data"] == silent["user_data"])
+        .collect();
+    ensure!(told.len() == 1, "{told:?}");
+    for field in ["path", "device", "inode", "result"] {
+        ensure!(told[0]["data"][field] == silent[field], "{field}: {silent} {}", told[0]);
+    }
+    Ok(())
 }
 
 fn beyond_the_limit() -> Result<()> {

@@ -16,7 +16,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_process_that_ended_early_is_still_known", ended_early),
 ];
 
-struct Stepped {
+pub(crate) struct Stepped {
     child: Child,
     stdin: ChildStdin,
     stdout: BufReader<ChildStdout>,
@@ -24,7 +24,7 @@ struct Stepped {
 }
 
 impl Stepped {
-    fn start(case: &str, directory: &Path) -> Result<Self> {
+    pub(crate) fn start(case: &str, directory: &Path) -> Result<Self> {
         let truth = directory.join("truth");
         let mut child = Command::new(workload())
             .args(["stepped", case, "--truth"])
@@ -42,18 +42,18 @@ impl Stepped {
         Ok(stepped)
     }
 
-    fn reach(&mut self, step: &str) -> Result<()> {
+    pub(crate) fn reach(&mut self, step: &str) -> Result<()> {
         let mut line = String::new();
         self.stdout.read_line(&mut line)?;
         ensure!(line.trim() == step, "the workload said {line:?} and not {step:?}");
         Ok(())
     }
 
-    fn go(&mut self) -> Result<()> {
+    pub(crate) fn go(&mut self) -> Result<()> {
         Ok(writeln!(self.stdin)?)
     }
 
-    fn end(mut self) -> Result<Vec<Value>> {
+    pub(crate) fn end(mut self) -> Result<Vec<Value>> {
         drop(self.stdin);
         let status = self.child.wait()?;
         ensure!(status.success(), "the workload: {status}");

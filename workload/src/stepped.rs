@@ -11,8 +11,13 @@ use crate::target::Target;
 
 type Stepped = fn(&Cx) -> Result<()>;
 
-const STEPPED: &[(&str, Stepped)] =
-    &[("before", before), ("before-inflight", before_inflight), ("outlive", outlive), ("exit-before", exit_before)];
+const STEPPED: &[(&str, Stepped)] = &[
+    ("before", before),
+    ("before-inflight", before_inflight),
+    ("outlive", outlive),
+    ("exit-before", exit_before),
+    ("silent-behind", silent_behind),
+];
 
 /// Apart from the indexes of the ordinary cases, which user_data is made of.
 const FIRST_INDEX: u64 = 100_000;
@@ -100,4 +105,22 @@ fn exit_before(cx: &Cx) -> Result<()> {
     let file = os::open(&path, 0)?;
     let target = Target::at(&file, &path)?;
     cx.run(vec![cx.write(&target, 0, cx.buf(10)), cx.write(&target, 20, cx.buf(11))])
+}
+
+/// A write without a CQE waits behind one that blocks.
+fn silent_behind(cx: &Cx) -> Result<()> {
+    cx.needs_cqe_skip()?;
+    // Nothing is handed to io-wq, where it would be seen once more.
+    let null = os::open("/dev/null", 0)?;
+    let target = Target::at(&null, "/dev/null")?;
+    let (reader, writer) = os::full_pipe()?;
+    let pipe = Target::pathless(&writer)?;
+    let mut ring = cx.plain_ring()?;
+    step(cx, "ready")?;
+    let mut requests = vec![cx.write(&pipe, -1, cx.buf(100)).linked(), cx.write(&target, 0, cx.buf(41)).skips()];
+    ring.start(cx, &mut requests)?;
+    step(cx, "waiting")?;
+    os::read_exact(&reader, 4096)?;
+    ring.finish(cx, requests)?;
+    step(cx, "written")
 }

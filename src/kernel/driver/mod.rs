@@ -3,6 +3,7 @@
 mod creators;
 pub(super) mod log;
 mod object;
+mod pins;
 mod queues;
 mod reader;
 mod sums;
@@ -16,6 +17,7 @@ use libbpf_rs::{Link, MapCore as _, MapFlags, MapHandle, OpenObject, ProgramInpu
 use self::creators::Creators;
 pub use self::log::Verified;
 use self::object::{Loaded, Open, cpus};
+pub use self::pins::Pins;
 use self::queues::Queues;
 pub use self::reader::Reader;
 pub use self::sums::SumBytes;
@@ -373,6 +375,12 @@ impl<'obj> Session<'obj> {
         let creators = MapHandle::try_from(self.loaded.creators()).map(Creators::new).ok();
         let start = |programs: std::io::Result<Programs>| programs.and_then(|p| Sweeper::start(p, creators));
         self.loaded.sweeping().map(start).transpose().map_err(|e| step("start a thread")(e.into()))
+    }
+
+    /// What requests in flight refer to. `None`: they refer to nothing until their end.
+    #[must_use]
+    pub fn pins(&self) -> Option<Pins> {
+        MapHandle::try_from(self.loaded.pending()?).map(Pins::new).ok()
     }
 
     /// Reports requests that ended without a CQE, at once.

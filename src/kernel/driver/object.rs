@@ -409,6 +409,15 @@ impl<'obj> Loaded<'obj> {
         each!(Self, self, skel => &skel.maps.creators)
     }
 
+    /// `None`: requests in flight are identified at their end.
+    pub(super) fn pending(&self) -> Option<&MapMut<'obj>> {
+        match self {
+            Self::Typed(skel) => Some(&skel.maps.pending),
+            Self::Raw(skel) => Some(&skel.maps.pending),
+            Self::Early(_) => None,
+        }
+    }
+
     pub(super) fn counters(&self) -> &MapMut<'obj> {
         each!(Self, self, skel => &skel.maps.counters)
     }
