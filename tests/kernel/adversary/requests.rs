@@ -16,7 +16,6 @@ pub(crate) const TESTS: &[Test] = &[
     ("adversary_requests_equal_user_data_overflow", equal),
     ("adversary_requests_older_and_overflowing", older_overflow),
     ("adversary_requests_older_and_silent", older_silent),
-    ("adversary_requests_of_a_poller_before_many_rings", poller),
     ("adversary_requests_silent_behind_a_full_table", table_full),
 ];
 
@@ -105,21 +104,6 @@ fn older_overflow() -> Result<()> {
 fn older_silent() -> Result<()> {
     for form in FORMS {
         compare(&older("older-silent", form)?).with_context(|| format!("with {form:?}"))?;
-    }
-    Ok(())
-}
-
-/// Who made a ring is known as long as it lives, whatever the name of its thread and the number of rings after it.
-fn poller() -> Result<()> {
-    for form in FORMS {
-        let place = Place::new()?;
-        let told = place.attack(NOBODY, &["requests", "poller", &text(&place.work()), "9000"], form)?;
-        compare(&told).with_context(|| format!("with {form:?}"))?;
-        let creator = &told.truth.first().context("the attack made no write")?["tid"];
-        for event in named(&told.events, "io_write") {
-            let right = event["data"]["worker_host_tid"] == *creator && event["process"]["host_tid"] == *creator;
-            ensure!(right && event["process"]["thread_from_name"].is_null(), "made by {creator}: {event}");
-        }
     }
     Ok(())
 }

@@ -1,12 +1,10 @@
 //! Requests whose end is to be taken for another's, or to be seen by nobody.
 
-use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
-use std::thread;
 
-use anyhow::{Result, anyhow, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::Subcommand;
 use serde_json::json;
 
@@ -34,8 +32,6 @@ pub(crate) enum Attack {
     OlderOverflow { work: PathBuf },
     /// A write without a CQE that waits before the tracer starts
     OlderSilent { work: PathBuf },
-    /// A ring that polls, its thread under another name, and so many other rings after it
-    Poller { work: PathBuf, rings: u32 },
     /// Writes without a CQE behind more waiting requests than can be followed
     TableFull { work: PathBuf, waiting: u32 },
 }
@@ -47,7 +43,6 @@ pub(crate) fn run(attack: &Attack) -> Result<()> {
         Attack::Equal { work, writes } => equal(work, *writes),
         Attack::OlderOverflow { work } => older(work, false),
         Attack::OlderSilent { work } => older(work, true),
-        Attack::Poller { work, rings } => poller(work, *rings),
         Attack::TableFull { work, waiting } => table_full(work, *waiting),
     }
 }
@@ -120,37 +115,6 @@ fn nop(work: &Path) -> Result<()> {
     os::write_all(&write, b"x")?;
     let cqe = reap(&mut ring, |cqe| cqe.user_data == CHOSEN && cqe.res != -libc::EBADF)?;
     tell(CHOSEN, cqe.res, Some(&path));
-    Ok(())
-}
-
-/// The ring is made by a thread that is not the first, which alone writes `tid`.
-fn poller(work: &Path, rings: u32) -> Result<()> {
-    let polls = Setup { idle_ms: 1, ..Setup::new(8, sys::SETUP_SQPOLL) };
-    let made = thread::spawn(move || Ok::<_, std::io::Error>((Ring::new(polls)?, os::gettid()))).join();
-    let (mut ring, tid) = made.map_err(|_| anyhow!("the thread panicked"))??;
-    for thread in fs::read_dir("/proc/self/task")? {
-        let name = thread?.path().join("comm");
-        if fs::read_to_string(&name)?.starts_with("iou-sqp-") {
-            fs::write(&name, "iou-sqp-1")?;
-        }
-    }
-    let shares = Setup { wq_fd: ring.fd(), ..Setup::new(1, sys::SETUP_SQPOLL | sys::SETUP_ATTACH_WQ) };
-    let mut made = 0;
-    while made < rings {
-        match Ring::new(shares) {
-            Ok(_) => made += 1,
-            // The memory of those before is given back later.
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOMEM | libc::EAGAIN)) => thread::yield_now(),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    let path = work.join("file");
-    let file = fs::File::create(&path)?;
-    ring.push(&write_sqe(&file, b"x", CHOSEN))?;
-    ring.publish();
-    ring.wake()?;
-    let cqe = ring.wait()?;
-    println!("{}", json!({ "user_data": CHOSEN, "result": cqe.res, "path": path, "tid": tid }));
     Ok(())
 }
 
