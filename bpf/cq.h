@@ -14,6 +14,8 @@ struct cursor {
 	u64 last;
 	/* The node that the kernel told last, where that is one before. */
 	u64 at;
+	/* What was made an event of before the kernel began again at the first; 0: nothing, or that is behind. */
+	u64 until;
 	/* SQEs that the ring had taken. */
 	u32 sq;
 	u32 pad;
@@ -47,6 +49,11 @@ static __always_inline bool holds_ring(struct io_ring_ctx *ctx)
 	return (owner & ~OWNER_FLAGS) == current;
 }
 
+static __always_inline struct io_kiocb *request_of(u64 node)
+{
+	return node ? (void *)node - bpf_core_field_offset(struct io_kiocb, comp_list) : NULL;
+}
+
 /* The first completion of the list that is about to be told; 0: there is none. */
 static __always_inline u64 first_completion(struct io_ring_ctx *ctx)
 {
@@ -54,14 +61,12 @@ static __always_inline u64 first_completion(struct io_ring_ctx *ctx)
 
 	/* Before 6.3 polled requests are told from the list that they wait in. */
 	if (!first && bpf_core_field_exists(ctx->iopoll_list.first) &&
-	    BPF_CORE_READ(ctx, flags) & IORING_SETUP_IOPOLL)
+	    BPF_CORE_READ(ctx, flags) & IORING_SETUP_IOPOLL) {
 		first = (u64)BPF_CORE_READ(ctx, iopoll_list.first);
+		if (first && !BPF_CORE_READ(request_of(first), iopoll_completed))
+			first = 0;
+	}
 	return first;
-}
-
-static __always_inline struct io_kiocb *request_of(u64 node)
-{
-	return node ? (void *)node - bpf_core_field_offset(struct io_kiocb, comp_list) : NULL;
 }
 
 static __always_inline u64 node_of(struct io_kiocb *req)
@@ -209,7 +214,7 @@ static __noinline struct io_kiocb *overflowed(struct io_ring_ctx *ctx, u64 user_
 	u64 key = (u64)ctx, first, node;
 	struct cursor *held, now = {};
 	struct io_kiocb *req;
-	bool behind = false;
+	bool behind = false, told;
 
 	if (!holds_ring(ctx))
 		return completion_of_worker(ctx, user_data, result);
@@ -218,10 +223,12 @@ static __noinline struct io_kiocb *overflowed(struct io_ring_ctx *ctx, u64 user_
 		return NULL;
 	held = bpf_map_lookup_elem(&cursors, &key);
 	now.sq = BPF_CORE_READ(ctx, cached_sq_head);
-	/* Where submissions came between: a first that is held is another request in the same memory. */
-	if (held && held->first == first && (held->sq == now.sq || !is_held_now(request_of(first)))) {
-		now = *held;
-		now.sq = BPF_CORE_READ(ctx, cached_sq_head);
+	if (held && held->first == first) {
+		/* Where submissions came between, what was noted may be of another list with the same first. */
+		if (held->sq == now.sq)
+			now = *held;
+		else
+			now.until = held->last;
 	}
 	now.first = first;
 	node = now.last ? node_after(now.last) : first;
@@ -241,15 +248,16 @@ static __noinline struct io_kiocb *overflowed(struct io_ring_ctx *ctx, u64 user_
 	if (!req)
 		return NULL;
 	now.at = node_of(req);
-	if (behind)
-		behind = !is_held_now(req);
-	if (!behind)
+	told = (behind || now.until) && !is_held_now(req);
+	if (!behind || !told)
 		now.last = now.at;
+	if (now.at == now.until)
+		now.until = 0;
 	if (held)
 		*held = now;
 	else
 		bpf_map_update_elem(&cursors, &key, &now, BPF_ANY);
-	return behind ? NULL : req;
+	return told ? NULL : req;
 }
 
 #endif
