@@ -110,7 +110,7 @@ __noinline int vector_of_user_(u32 index)
 	ctx = (void *)w->rec.ctx;
 	vector_start(w, w->rec.buf);
 	/* Other acts than requests have no ring. */
-	if (ctx)
+	if (ctx && bpf_core_field_exists(ctx->compat))
 		w->vector.compat = BPF_CORE_READ_BITFIELD_PROBED(ctx, compat);
 	REPEAT(SEGMENTS_MAX / SEGMENTS_STEP, vector_step_user, index, 0);
 	vector_end(w);

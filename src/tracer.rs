@@ -95,6 +95,8 @@ const WAIT_IDLE: Duration = Duration::from_millis(20);
 const FLOOD: usize = 4096;
 /// How often the counters are read.
 const CARE: Duration = Duration::from_millis(50);
+/// A request that ended without a CQE is found by the third look at the latest: one sees it, one its end, and one tells.
+const LAST_LOOKS: u32 = 3;
 /// How long requests of a command that ended may take to end as well.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -296,6 +298,11 @@ fn trace<C: Consumer>(
         }
     }
     let processes = if child.is_some() { session.followed()? } else { 0 };
+    // What ended without a CQE just before is no request in flight.
+    for _ in 0..LAST_LOOKS {
+        session.sweep()?;
+        ring.consume()?;
+    }
     let left = session.stop()?;
     while ring.consume()? > 0 {}
     left.iter().for_each(|record| consumer.borrow_mut().record(record));
