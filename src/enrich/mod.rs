@@ -179,7 +179,7 @@ impl Enricher {
 
     /// Reads the clocks again.
     pub fn refresh_clock(&mut self) {
-        self.clock = Clock::now();
+        self.clock.refresh();
     }
 
     /// The clock in use.
