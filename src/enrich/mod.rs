@@ -334,6 +334,29 @@ mod tests {
         assert!(enricher.pressure().renewed > 10);
     }
 
+    /// A filter of paths would otherwise leave out what it could not judge.
+    #[test]
+    fn a_request_about_a_file_that_is_not_known_says_so() {
+        let mut enricher = Enricher::new(Selection::all(), false, vec![]);
+        let mut take = |opcode| {
+            let mut request = rw_request::default();
+            request.w = crate::kernel::rw_write { r#type: 4, flags: flag::SUBMIT, opcode, end: 3, ..request.w };
+            let mut unknown = None;
+            enricher.take(&decode(&bytes_of(&request)).unwrap(), &mut |event| {
+                if matches!(event.data, Data::IoIssueSqe(_)) {
+                    let unsure = event.data.asked().is_some_and(|asked| !asked.certain);
+                    unknown = Some((event.data.path_unknown(), unsure));
+                }
+            });
+            unknown
+        };
+        let (nop, fsync, write, splice) = (0, 3, 23, 30);
+        assert_eq!(take(nop), Some((None, false)));
+        assert_eq!(take(fsync), Some((Some(PathUnknown::NoFile), false)));
+        assert_eq!(take(write), Some((Some(PathUnknown::NoFile), false)));
+        assert_eq!(take(splice), Some((Some(PathUnknown::NoFile), true)));
+    }
+
     #[test]
     fn names_of_more_requests_than_fit_are_dropped_and_that_is_told() {
         let mut enricher = Enricher::new(Selection::all(), false, vec![]).with_limit(1 << 20);

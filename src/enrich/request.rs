@@ -8,7 +8,7 @@ use crate::event::ops::{
     Asked, Descriptor, File, IoFallocate, IoFsync, IoFtruncate, IoIssueSqe, IoMkdirat, IoOpenat, IoRenameat,
     IoSetxattr, IoSplice, IoSymlinkat, IoUnlinkat, IoUringCmd, IoUringCreate, PathSource, Stage, Step,
 };
-use crate::event::{Data, Event, Outcome, Pointer, Text, ops};
+use crate::event::{Data, Event, Outcome, PathUnknown, Pointer, Text, ops};
 use crate::opcode;
 use crate::record::{Created, End, FileAct, Request, Write, flag};
 use crate::rings::flag_names;
@@ -77,13 +77,22 @@ impl Enricher {
             emit(&self.event(r, data));
         }
         if self.selection.has(Kind::IoIssueSqe) {
-            let file = self.file(&r.write);
-            let named = led.iter().any(Option::is_some).then(|| {
-                let both = matches!(kind, Some(Kind::IoRenameat | Kind::IoLinkat));
-                let asked = asked(&led, both);
-                // What was opened has a path of its own.
-                Asked { certain: asked.certain || file.path.is_some(), ..asked }
-            });
+            let mut file = self.file(&r.write);
+            if file.path.is_none() && kind.is_some_and(acts_on_descriptor) {
+                file.path_unknown.get_or_insert(PathUnknown::NoFile);
+            }
+            let named = if matches!(kind, Some(Kind::IoSplice | Kind::IoTee)) {
+                // Where the bytes come from is a file as well.
+                let input = held.as_ref().and_then(Held::second_file);
+                Some(Asked { names: input.into_iter().cloned().collect(), certain: input.is_some() })
+            } else {
+                led.iter().any(Option::is_some).then(|| {
+                    let both = matches!(kind, Some(Kind::IoRenameat | Kind::IoLinkat));
+                    let asked = asked(&led, both);
+                    // What was opened has a path of its own.
+                    Asked { certain: asked.certain || file.path.is_some(), ..asked }
+                })
+            };
             let data = Data::IoIssueSqe(IoIssueSqe {
                 file,
                 flags: r.req_flags,
@@ -369,6 +378,12 @@ impl Enricher {
             }
         })
     }
+}
+
+/// Whether its requests are about an open file: without one, which it was is not known.
+fn acts_on_descriptor(kind: Kind) -> bool {
+    use Kind::{IoFallocate, IoFsync, IoFtruncate, IoSplice, IoTee, IoUringCmd, IoWrite};
+    matches!(kind, IoWrite | IoFallocate | IoFsync | IoFtruncate | IoSplice | IoTee | IoUringCmd)
 }
 
 /// How the kernel looks up the name at `i`.
