@@ -12,6 +12,8 @@ struct cursor {
 	u64 first;
 	/* The last node of which an event was made. What follows it is read when it is needed: the list may grow until then. */
 	u64 last;
+	/* The last of the nodes right behind `last`, or of the first ones, that have no CQE to come; 0: none was passed. */
+	u64 passed;
 	/* The node that the kernel told last, where that is one before. */
 	u64 at;
 	/* What was made an event of before the kernel began again at the first; 0: nothing, or that is behind. */
@@ -28,7 +30,11 @@ struct {
 	__type(value, struct cursor);
 } cursors SEC(".maps");
 
-/* Completions that have no CQE to come are passed over, at most this many at a time. */
+/*
+ * Completions that have no CQE to come are passed over: as many as one list can hold, where the place behind them is kept,
+ * so that no later CQE passes them again; or else so many.
+ */
+#define LIST_MAX 32768
 #define SILENT_MAX 1024
 
 #define CQE_SIZE 16
@@ -116,6 +122,8 @@ static __always_inline void cq_created(u64 ring)
 
 struct posted_walk {
 	u64 node;
+	/* The last node that was passed over. */
+	u64 passed;
 	u64 user_data;
 	s32 result;
 	/* Look for the first that is held and has this user_data and result. */
@@ -154,12 +162,16 @@ static long posted_step(u64 i, struct posted_walk *w)
 		w->found = true;
 		return 1;
 	}
+	w->passed = w->node;
 	w->node = (u64)BPF_CORE_READ(req, comp_list.next);
 	return 0;
 }
 
-/* The request that the kernel tells next from `node` on, if it has this user_data and result. */
-static __noinline struct io_kiocb *completion_at(u64 node, u64 user_data, s32 result)
+/*
+ * The request that the kernel tells next from `node` on, if it has this user_data and result. `passed`: gets the last node
+ * that was passed over.
+ */
+static __noinline struct io_kiocb *completion_at(u64 node, u64 user_data, s32 result, u32 most, u64 *passed)
 {
 	struct posted_walk w = { .node = node };
 	struct io_kiocb *req = request_of(node);
@@ -167,7 +179,9 @@ static __noinline struct io_kiocb *completion_at(u64 node, u64 user_data, s32 re
 	if (!req)
 		return NULL;
 	if (is_passed_over(req)) {
-		bpf_loop(SILENT_MAX, posted_step, &w, 0);
+		bpf_loop(most, posted_step, &w, 0);
+		if (passed && w.passed)
+			*passed = w.passed;
 		if (!w.found)
 			return NULL;
 		req = request_of(w.node);
@@ -215,6 +229,7 @@ static __noinline struct io_kiocb *overflowed(struct io_ring_ctx *ctx, u64 user_
 	struct cursor *held, now = {};
 	struct io_kiocb *req;
 	bool behind = false, told;
+	u64 passed = 0;
 
 	if (!holds_ring(ctx))
 		return completion_of_worker(ctx, user_data, result);
@@ -231,26 +246,34 @@ static __noinline struct io_kiocb *overflowed(struct io_ring_ctx *ctx, u64 user_
 			now.until = held->last;
 	}
 	now.first = first;
-	node = now.last ? node_after(now.last) : first;
-	req = completion_at(node, user_data, result);
+	node = now.passed ?: now.last;
+	req = completion_at(node ? node_after(node) : first, user_data, result, held ? LIST_MAX : SILENT_MAX,
+			    &passed);
+	if (passed)
+		now.passed = passed;
 	if (!req && now.at && now.at != now.last) {
 		behind = true;
-		req = completion_at(node_after(now.at), user_data, result);
+		req = completion_at(node_after(now.at), user_data, result, SILENT_MAX, NULL);
 	}
 	/* So may another list where the kernel counts SQEs anew with each call. */
 	if (!req && now.last) {
 		behind = true;
-		req = completion_at(first, user_data, result);
+		req = completion_at(first, user_data, result, SILENT_MAX, NULL);
 	}
 	/* Without a note completions of this list may have been posted before. */
 	if (!req && !held)
 		req = completion_held(first, user_data, result);
-	if (!req)
+	if (!req) {
+		if (held && passed)
+			*held = now;
 		return NULL;
+	}
 	now.at = node_of(req);
 	told = (behind || now.until) && !is_held_now(req);
-	if (!behind || !told)
+	if (!behind || !told) {
 		now.last = now.at;
+		now.passed = 0;
+	}
 	if (now.at == now.until)
 		now.until = 0;
 	if (held)

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::io::{self, Read as _};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::process::ExitStatus;
 use std::sync::Arc;
@@ -99,6 +100,8 @@ const CARE: Duration = Duration::from_millis(50);
 const LAST_LOOKS: u32 = 3;
 /// How long requests of a command that ended may take to end as well.
 const GRACE: Duration = Duration::from_secs(2);
+/// A trace that takes longer to end than this may be held up by whoever is to take its output.
+const HELD_UP: Duration = Duration::from_secs(5);
 
 /// Gets what the loop reads.
 pub trait Consumer {
@@ -158,6 +161,7 @@ pub struct Followed {
 /// Nothing stays attached.
 pub fn run(config: Config) -> Result<Outcome, Error> {
     let signals = Signals::default();
+    let mut wake = Wake::new().map_err(|e| Error::System("catch signals", e))?;
     let (sender, messages) = mpsc::sync_channel(QUEUE);
     let (spare_sender, spare) = mpsc::channel();
     let pipeline = Pipeline::new(config.enricher, config.sinks, config.select, signals.clone());
@@ -166,14 +170,14 @@ pub fn run(config: Config) -> Result<Outcome, Error> {
         .spawn(move || pipeline.run(&messages, &spare_sender))
         .map_err(|e| Error::System("start a thread", e))?;
     let mut feed = Feed { batch: Batch::default(), sender, spare, signals };
-    let followed = follow(&config.plan, &config.options, &config.limits, &mut feed);
+    let followed = follow(&config.plan, &config.options, &config.limits, &mut feed, &mut wake);
     drop(feed);
     let summary = worker.join().map_err(|_| Error::Pipeline)?;
     Ok(Outcome { summary, followed: followed? })
 }
 
 /// Loads and attaches `plan`, and feeds `consumer` until the end that `limits` name, a signal, or the end of the
-/// command.
+/// command. `wake` lives until everything was written.
 ///
 /// # Errors
 /// Nothing stays attached.
@@ -182,6 +186,7 @@ pub fn follow<C: Consumer>(
     options: &Options,
     limits: &Limits,
     consumer: &mut C,
+    wake: &mut Wake,
 ) -> Result<Followed, Error> {
     let mut storage = Storage::default();
     let mut session = driver::start(&mut storage, plan, options)?;
@@ -193,8 +198,7 @@ pub fn follow<C: Consumer>(
             "on this kernel programs that read by helper can be preempted, and are skipped meanwhile: under load some writes are told late or without their submission, and counted as program_skipped"
         );
     }
-    let mut wake = Wake::new().map_err(|e| Error::System("catch signals", e))?;
-    let (status, left) = trace(&mut session, consumer, &mut wake, limits, options.buffer_size)?;
+    let (status, left) = trace(&mut session, consumer, wake, limits, options.buffer_size)?;
     let counters = session.counters()?;
     Ok(Followed {
         plan: session.plan().clone(),
@@ -422,23 +426,34 @@ impl Feed {
     }
 }
 
-/// Signals that end the wait.
+/// Signals that end a trace.
 #[derive(Debug)]
-struct Wake {
+pub struct Wake {
     end: Arc<AtomicBool>,
     pipe: UnixStream,
+    /// Of the thread that sees to it that there is an end.
+    last: UnixStream,
 }
 
 impl Wake {
-    fn new() -> io::Result<Self> {
-        let end = Arc::new(AtomicBool::new(false));
+    /// From now on SIGINT, SIGTERM and SIGHUP end the trace in order. Where that takes long, one more ends it at once.
+    ///
+    /// # Errors
+    /// Signals cannot be caught, or a thread not be started.
+    pub fn new() -> io::Result<Self> {
+        let (end, held_up) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let (pipe, write) = UnixStream::pair()?;
+        let (last, last_write) = UnixStream::pair()?;
         for signal in [SIGINT, SIGTERM, SIGHUP] {
+            signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&held_up))?;
             signal_hook::flag::register(signal, Arc::clone(&end))?;
             signal_hook::low_level::pipe::register(signal, write.try_clone()?)?;
+            signal_hook::low_level::pipe::register(signal, last_write.try_clone()?)?;
         }
         signal_hook::low_level::pipe::register(SIGCHLD, write)?;
-        Ok(Self { end, pipe })
+        let signalled = last.try_clone()?;
+        thread::Builder::new().name("last resort".to_owned()).spawn(move || last_resort(signalled, &held_up))?;
+        Ok(Self { end, pipe, last })
     }
 
     fn told(&self) -> bool {
@@ -452,6 +467,31 @@ impl Wake {
             let _ = self.pipe.read(&mut bytes);
         }
     }
+}
+
+impl Drop for Wake {
+    fn drop(&mut self) {
+        // Ends the thread, which reads from it.
+        let _ = self.last.shutdown(Shutdown::Both);
+    }
+}
+
+fn last_resort(mut signalled: UnixStream, held_up: &AtomicBool) {
+    let mut bytes = [0; 1];
+    if !matches!(signalled.read(&mut bytes), Ok(1)) {
+        return;
+    }
+    let begin = Instant::now();
+    while let Some(left) = HELD_UP.checked_sub(begin.elapsed()).filter(|left| !left.is_zero()) {
+        // More signals change nothing, and the end of the trace ends this thread.
+        if signalled.set_read_timeout(Some(left)).is_err() || matches!(signalled.read(&mut bytes), Ok(0)) {
+            return;
+        }
+    }
+    held_up.store(true, Ordering::SeqCst);
+    say!(
+        "the trace does not end: is there an output that nobody reads? Ctrl-C again ends it at once; what is not written yet is lost then"
+    );
 }
 
 /// Whether losses include some that a larger buffer would avoid.

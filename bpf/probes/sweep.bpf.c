@@ -4,7 +4,8 @@
 /* Whether the memory of the request still is that request. */
 static __always_inline bool still(struct io_kiocb *req, const struct rw_write *rec)
 {
-	return (u64)BPF_CORE_READ(req, ctx) == rec->ctx && user_data_of(false, req) == rec->user_data;
+	return (u64)BPF_CORE_READ(req, ctx) == rec->ctx && user_data_of(false, req) == rec->user_data &&
+	       BPF_CORE_READ(req, opcode) == rec->opcode;
 }
 
 /* A part of a sweep: user space goes on with the next one, and no part takes long. */
@@ -267,7 +268,7 @@ static long slot_step(u64 i, struct slice *slice)
 	if (!slot_take(slot, (u64)req))
 		goto out;
 	w->rec.ctx = (u64)BPF_CORE_READ(req, ctx);
-	if (user_data_of(false, req) == w->rec.user_data && !late_file(w, req, false)) {
+	if (still(req, &w->rec) && !late_file(w, req, false)) {
 		count(RW_LOST_RING_FULL);
 		goto out;
 	}

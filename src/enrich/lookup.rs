@@ -52,27 +52,25 @@ pub(super) trait Tree {
 }
 
 /// A directory as the kernel had it when the request was submitted.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Base<'a> {
-    pub(super) path: &'a [u8],
+#[derive(Debug, Clone)]
+pub(super) struct Base {
+    pub(super) path: Vec<u8>,
     pub(super) inode: u64,
     pub(super) mount: u64,
 }
 
 /// What is asked.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Question<'a> {
+#[derive(Debug)]
+pub(super) struct Question {
     /// What `..` and absolute links do not lead out of.
-    pub(super) root: Base<'a>,
+    pub(super) root: Base,
     /// What the name is relative to; of an absolute one the root.
-    pub(super) base: Base<'a>,
-    pub(super) given: &'a [u8],
+    pub(super) base: Base,
+    pub(super) given: Vec<u8>,
     /// A link at the end of the name is followed.
     pub(super) follow: bool,
     /// Links are followed at all.
     pub(super) links: bool,
-    /// What happened before that does not matter.
-    pub(super) since_ns: i64,
 }
 
 /// Where the name leads.
@@ -110,14 +108,16 @@ type Way<F> = Vec<Rc<Node<F>>>;
 
 struct Walk<'a, T: Tree> {
     tree: &'a T,
-    question: Question<'a>,
+    question: &'a Question,
+    /// What happened before that does not matter.
+    since_ns: i64,
     steps: usize,
     sure: bool,
 }
 
 /// `None`: it cannot be told.
-pub(super) fn look_up<T: Tree>(tree: &T, question: Question<'_>) -> Option<Answer> {
-    Walk { tree, question, steps: 0, sure: true }.run()
+pub(super) fn look_up<T: Tree>(tree: &T, question: &Question, since_ns: i64) -> Option<Answer> {
+    Walk { tree, question, since_ns, steps: 0, sure: true }.run()
 }
 
 impl<T: Tree> Walk<'_, T> {
@@ -131,7 +131,7 @@ impl<T: Tree> Walk<'_, T> {
         if last.facts.kind != Kind::Directory {
             return Some(None);
         }
-        self.sure &= last.facts.changed_ns < self.question.since_ns;
+        self.sure &= last.facts.changed_ns < self.since_ns;
         match self.tree.child(&last.file, name) {
             Found::Is(file, facts) => Some(Some(Rc::new(Node { name: name.to_vec(), file, facts }))),
             Found::Missing => Some(None),
@@ -140,10 +140,10 @@ impl<T: Tree> Walk<'_, T> {
     }
 
     /// The way to a directory by its true path, which no link is in.
-    fn enter(&mut self, base: Base<'_>) -> Option<Way<T::File>> {
+    fn enter(&mut self, base: &Base) -> Option<Way<T::File>> {
         let (file, facts) = self.tree.root()?;
         let mut way = vec![Rc::new(Node { name: vec![], file, facts })];
-        for name in parts(base.path) {
+        for name in parts(&base.path) {
             let node = self.child(&way, name)??;
             if node.facts.kind == Kind::Link {
                 return None;
@@ -155,9 +155,9 @@ impl<T: Tree> Walk<'_, T> {
     }
 
     fn run(mut self) -> Option<Answer> {
-        let root = self.enter(self.question.root)?;
-        let mut way = self.enter(self.question.base)?;
-        let given = self.question.given;
+        let root = self.enter(&self.question.root)?;
+        let mut way = self.enter(&self.question.base)?;
+        let given = &self.question.given[..];
         // Behind a name that ends in `.` there is a directory: the name before it is followed.
         let ends_in_dot = given.rsplit(|&b| b == b'/').find(|part| !part.is_empty()).is_some_and(|part| part == b".");
         let follow = self.question.follow || ends_in_dot;
@@ -273,10 +273,10 @@ mod tests {
         let tree = tree();
         let of = |path: &str| tree.facts(if path == "/" { "" } else { path }).map(|f| (f.inode, f.mount));
         let ((root_inode, mount), (inode, _)) = (of(root)?, of(base)?);
-        let root = Base { path: root.as_bytes(), inode: root_inode, mount };
-        let base = Base { path: base.as_bytes(), inode, mount };
-        let question = Question { root, base, given: given.as_bytes(), follow, links: true, since_ns: 50 };
-        look_up(&tree, question).map(|a| (String::from_utf8_lossy(&a.path).into_owned(), a.sure))
+        let root = Base { path: root.as_bytes().to_vec(), inode: root_inode, mount };
+        let base = Base { path: base.as_bytes().to_vec(), inode, mount };
+        let question = Question { root, base, given: given.as_bytes().to_vec(), follow, links: true };
+        look_up(&tree, &question, 50).map(|a| (String::from_utf8_lossy(&a.path).into_owned(), a.sure))
     }
 
     fn sure(path: &str) -> Option<(String, bool)> {

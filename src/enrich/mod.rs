@@ -4,6 +4,7 @@ mod clock;
 mod file;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+mod helper;
 mod lookup;
 mod memory;
 mod name;
@@ -20,6 +21,7 @@ pub(crate) use file::unknown_of;
 pub use memory::{ENTRY, Memory, Weigh};
 pub(crate) use process::join;
 
+use self::helper::Helper;
 use self::name::Held;
 use self::position::position;
 use self::tree::System;
@@ -43,8 +45,10 @@ pub struct Enricher {
     /// Bytes of all three, both generations.
     limit: usize,
     pressure: Pressure,
-    /// Looks names up; `None`: they are told by text.
-    system: Option<System>,
+    /// Looks names up, in this mount namespace; `None`: they are told by text.
+    system: Option<(u32, Helper<System>)>,
+    /// Reads command lines that the kernel side could not read.
+    arguments: Helper<()>,
     clock: Clock,
     selection: Selection,
     /// Tell each request's steps.
@@ -94,6 +98,7 @@ impl Enricher {
             limit: MEMORY_LIMIT,
             pressure: Pressure::default(),
             system: None,
+            arguments: Helper::new("command lines", || Some(())),
             clock: Clock::now(),
             selection,
             life,
@@ -112,7 +117,8 @@ impl Enricher {
     /// Looks names up in the file system.
     #[must_use]
     pub fn with_lookup(mut self) -> Self {
-        self.system = System::new();
+        let mut system = Helper::new("names", System::new);
+        self.system = system.ask(|system| system.namespace()).map(|namespace| (namespace, system));
         self
     }
 
@@ -124,7 +130,7 @@ impl Enricher {
             }
             Record::Task(task) => {
                 let executable = self.paths.get(task.exe_path_id).cloned();
-                let process = process::process(task, executable, &self.clock);
+                let process = process::process(task, executable, &self.clock, &mut self.arguments);
                 self.tasks.insert(task.task_id, Arc::new(Rendered::new(process)));
             }
             Record::Names(names) => {

@@ -15,10 +15,10 @@ struct Place {
 
 impl Place {
     /// `None`: its path does not lead there from the root of its mount namespace.
-    fn base<'a>(&self, path: &'a [u8]) -> Option<Base<'a>> {
+    fn base(&self, path: &[u8]) -> Option<Base> {
         let Directory { inode, mount, .. } = self.directory;
         let below_root = matches!(self.path.root, Root::Namespace(_)) && !self.path.truncated;
-        below_root.then_some(Base { path, inode, mount: mount.into() })
+        below_root.then(|| Base { path: path.to_vec(), inode, mount: mount.into() })
     }
 }
 
@@ -99,7 +99,7 @@ impl Held {
         rules: Rules,
         source: PathSource,
         acted: Option<&Text>,
-        look_up: impl FnOnce(Question<'_>) -> Option<Answer>,
+        look_up: impl FnOnce(Question) -> Option<Answer>,
     ) -> Option<Led> {
         let given = &self.given[i][..];
         if given.is_empty() {
@@ -129,7 +129,7 @@ impl Held {
         let question = || {
             let root = root?.base(floor)?;
             let (follow, links) = (rules.follow, !rules.no_links);
-            Some(Question { root, base: from.base(base)?, given, follow, links, since_ns: 0 })
+            Some(Question { root, base: from.base(base)?, given: given.to_vec(), follow, links })
         };
         // What it does not allow fails, wherever it would have led.
         let refused = rules.beneath && (absolute || given.split(|&b| b == b'/').any(|part| part == b".."));

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::Read as _;
 
 use super::Clock;
+use super::helper::Helper;
 use crate::event::{NoCommandLine, Process, Text};
 use crate::here::Here;
 use crate::record::{Task, flag};
@@ -50,16 +51,21 @@ impl Exec {
 
 /// The arguments of a thread, if it still runs what it ran when the record was made. Their memory was not present then,
 /// or belonged to another process than the one that ran; so the kernel side could not read it.
-fn from_proc(task: &Task<'_>) -> Option<Vec<u8>> {
+fn from_proc(task: &Task<'_>, helper: &mut Helper<()>) -> Option<Vec<u8>> {
     let here = |host, own| Here::get().id_of(host, task.pid_ns, own);
     let directory = format!("/proc/{}/task/{}", here(task.tgid, task.ns_tgid)?, here(task.tid, task.ns_tid)?);
-    let mut bytes = vec![];
-    File::open(format!("{directory}/cmdline")).ok()?.take(COMMAND_LINE as u64 + 1).read_to_end(&mut bytes).ok()?;
-    let now = Exec::of_stat(&fs::read(format!("{directory}/stat")).ok()?)?;
-    (now == Exec::of_record(task)).then_some(bytes)
+    let then = Exec::of_record(task);
+    // What is mapped there may be a file of a file system that the program itself answers for.
+    let read = move |_: &mut ()| {
+        let mut bytes = vec![];
+        File::open(format!("{directory}/cmdline")).ok()?.take(COMMAND_LINE as u64 + 1).read_to_end(&mut bytes).ok()?;
+        let now = Exec::of_stat(&fs::read(format!("{directory}/stat")).ok()?)?;
+        (now == then).then_some(bytes)
+    };
+    helper.ask(read)?
 }
 
-fn command_line(task: &Task<'_>) -> Result<Text, NoCommandLine> {
+fn command_line(task: &Task<'_>, helper: &mut Helper<()>) -> Result<Text, NoCommandLine> {
     if task.arg_len == 0 {
         return Err(NoCommandLine::None);
     }
@@ -67,14 +73,14 @@ fn command_line(task: &Task<'_>) -> Result<Text, NoCommandLine> {
     if !task.command_line.is_empty() {
         return join(task.command_line).map(|line| Text::new(&line, cut)).ok_or(NoCommandLine::None);
     }
-    let bytes = from_proc(task).ok_or(NoCommandLine::Unreadable)?;
+    let bytes = from_proc(task, helper).ok_or(NoCommandLine::Unreadable)?;
     let kept = &bytes[..bytes.len().min(COMMAND_LINE)];
     // Nothing: they were made unreadable for everybody.
     join(kept).map(|line| Text::new(&line, cut || bytes.len() > COMMAND_LINE)).ok_or(NoCommandLine::Unreadable)
 }
 
-pub(super) fn process(task: &Task<'_>, executable: Option<Text>, clock: &Clock) -> Process {
-    let (command_line, missing) = match command_line(task) {
+pub(super) fn process(task: &Task<'_>, executable: Option<Text>, clock: &Clock, helper: &mut Helper<()>) -> Process {
+    let (command_line, missing) = match command_line(task, helper) {
         Ok(line) => (Some(line), None),
         Err(missing) => (None, Some(missing)),
     };

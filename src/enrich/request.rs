@@ -110,12 +110,13 @@ impl Enricher {
     fn lead(&mut self, r: &Request, held: &Held) -> [Option<Led>; 2] {
         let Self { system, tasks, paths, .. } = self;
         let namespace = tasks.get(r.write.task_id).map(|task| task.mount_ns);
-        let mut system = system.as_mut().filter(|system| namespace == Some(system.namespace()));
+        let mut system = system.as_mut().filter(|(own, _)| namespace == Some(*own)).map(|(_, system)| system);
         let source = if r.write.has(flag::USER_NAMES) { PathSource::UserMemory } else { PathSource::Name };
         let submit_ns = i64::try_from(r.write.submit_ns).unwrap_or(i64::MAX);
         [0, 1].map(|i| {
             let acted = Some(r.acted[i]).filter(|&id| id != 0).and_then(|id| paths.get(id));
-            held.lead(i, rules(r, i), source, acted, |question| system.as_mut()?.look_up(question, submit_ns))
+            let look_up = |question| system.as_mut()?.ask(move |system| system.look_up(&question, submit_ns))?;
+            held.lead(i, rules(r, i), source, acted, look_up)
         })
     }
 

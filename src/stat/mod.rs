@@ -29,7 +29,7 @@ use crate::kernel::driver::{Options, Session};
 use crate::kernel::plan::Plan;
 use crate::loss::Losses;
 use crate::record::{Record, decode, flag};
-use crate::tracer::{self, Consumer, Error, Followed, Limits};
+use crate::tracer::{self, Consumer, Error, Followed, Limits, Wake};
 
 /// What is counted, and how it is told.
 #[derive(Debug)]
@@ -89,7 +89,8 @@ pub fn run(config: Config) -> Result<Outcome, Error> {
         writes: 0,
         unread: 0,
     };
-    let followed = tracer::follow(&config.plan, &config.options, &config.limits, &mut counter)?;
+    let mut wake = Wake::new().map_err(|e| Error::System("catch signals", e))?;
+    let followed = tracer::follow(&config.plan, &config.options, &config.limits, &mut counter, &mut wake)?;
     Ok(Outcome {
         followed,
         writes: counter.writes,

@@ -207,9 +207,9 @@ fn bursts() -> Result<()> {
     let directory = directory()?;
     let file = directory.path().join("file").to_string_lossy().into_owned();
     for arguments in [
-        &["burst", "--writes", "20000", "--rings", "3"][..],
-        &["burst", "--writes", "5000", "--size", "3000", "--file", &file],
-        &["burst", "--writes", "5000", "--sqpoll"],
+        &["burst", "--writes", "6000", "--rings", "3"][..],
+        &["burst", "--writes", "1500", "--size", "3000", "--file", &file],
+        &["burst", "--writes", "1500", "--sqpoll"],
         &["burst", "--writes", "500", "--file", "/dev/full"],
     ] {
         let (report, events) = both(arguments, &[], directory.path())?;

@@ -6,8 +6,6 @@ use anyhow::{Context as _, Result, ensure};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::hard::in_vm;
-
 /// How far ringwatch's wall clock may be from the program's, in ns. Both take what it shows more than the kernel's clocks
 /// from the closest of several looks, which an emulated processor may need some 100 us for.
 const CLOCKS_APART: i64 = 1_000_000;
@@ -53,10 +51,6 @@ impl Threads {
     }
 
     pub(crate) fn compare(&self, truth: &Value, event: &Value, notes: &mut Notes) -> Result<()> {
-        if in_vm() {
-            note(notes, "process, executor and times", "compared on the machine at hand alone");
-            return Ok(());
-        }
         let mut wrong = self.process(truth, event, notes)?;
         wrong.extend(self.executor(truth, event, notes)?);
         wrong.extend(times(truth, event, notes)?);
@@ -122,9 +116,6 @@ impl Threads {
 
     /// Whether any other value of what is compared would be seen.
     pub(crate) fn is_sharp(&self, truth: &Value, event: &Value) -> Result<()> {
-        if in_vm() {
-            return Ok(());
-        }
         for (at, value) in self.wrong_values(truth, event)? {
             let mut other = event.clone();
             *other.pointer_mut(&at).with_context(|| format!("no {at} in {event}"))? = value;

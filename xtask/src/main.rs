@@ -10,7 +10,8 @@ mod instructions;
 mod table;
 mod vm;
 
-use anyhow::Result;
+use std::process::ExitCode;
+
 use clap::Parser;
 
 #[derive(Debug, Parser)]
@@ -33,8 +34,8 @@ enum Chore {
     Vm(vm::Arguments),
 }
 
-fn main() -> Result<()> {
-    match Chore::parse() {
+fn main() -> ExitCode {
+    let done = match Chore::parse() {
         Chore::Docs => docs::run(),
         Chore::Bench(arguments) => bench::run(&arguments),
         Chore::Growth(arguments) => bench::growth::run(&arguments),
@@ -43,5 +44,13 @@ fn main() -> Result<()> {
         Chore::FuzzRings(arguments) => fuzz_rings::run(&arguments),
         Chore::Instructions(arguments) => instructions::run(&arguments),
         Chore::Vm(arguments) => vm::run(&arguments),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        // No backtrace, whatever RUST_BACKTRACE says: what failed must stay the last thing on the screen.
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use libbpf_rs::{AsRawLibbpf as _, MapCore, PerfBuffer, PerfBufferBuilder, RingBuffer, RingBufferBuilder};
 use libbpf_sys::{ring__consumer_pos, ring__producer_pos, ring_buffer__ring};
@@ -11,6 +12,9 @@ use super::{Error, step};
 
 /// Records that are read before anything else gets its turn.
 const AT_ONCE: usize = 65_536;
+/// Looks at a record that is being written, before the next ones are further apart.
+const LOOKS: u32 = 100;
+const NAP: Duration = Duration::from_micros(100);
 /// The least that a page has: the kernel rounds up.
 const PAGE: usize = 4096;
 
@@ -113,9 +117,16 @@ impl<'cb> Reader<'cb> {
                 // The strings that these writes need were sent before them.
                 let sent = positions(ring).1;
                 let mut n = consume(ring)?;
+                let mut looks = 0;
                 while positions(ring).0 < sent {
-                    // A record that is still being written holds up those behind it.
-                    std::thread::yield_now();
+                    // A record that is still being written holds up those behind it: for a moment, or for as long as its CPU
+                    // does something else (in a VM, or with a preemptible program).
+                    if looks < LOOKS {
+                        looks += 1;
+                        std::thread::yield_now();
+                    } else {
+                        std::thread::sleep(NAP);
+                    }
                     n += consume(ring)?;
                 }
                 let aside = std::mem::take(&mut *aside.borrow_mut());

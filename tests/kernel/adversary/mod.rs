@@ -1,5 +1,6 @@
 //! Programs that try to be told wrongly, to hide, or to hurt; as an unprivileged user.
 
+pub(crate) mod held_up;
 pub(crate) mod names;
 pub(crate) mod output;
 pub(crate) mod paths;
@@ -19,7 +20,7 @@ use crate::support::{Ended, Test, Tracer, directory, json_lines, workload};
 
 /// On the machine at hand alone: older kernels lack operations that they use, and an emulated processor the time.
 pub(crate) fn tests() -> Vec<Test> {
-    if in_vm() { vec![] } else { [paths::TESTS, requests::TESTS, output::TESTS].concat() }
+    if in_vm() { vec![] } else { [paths::TESTS, requests::TESTS, output::TESTS, held_up::TESTS].concat() }
 }
 
 /// Somebody without any right.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use super::{COMM, NOBODY, Place, Told, text};
@@ -14,9 +14,11 @@ pub(crate) const TESTS: &[Test] = &[
     ("adversary_requests_a_nop_ends_no_write", nop),
     ("adversary_requests_a_message_ends_no_write", message),
     ("adversary_requests_equal_user_data_overflow", equal),
+    ("adversary_requests_behind_silent_ones", behind_silent),
     ("adversary_requests_older_and_overflowing", older_overflow),
     ("adversary_requests_older_and_silent", older_silent),
     ("adversary_requests_silent_behind_a_full_table", table_full),
+    ("adversary_requests_many_rings_drive_out_no_creator", creators),
 ];
 
 /// With writes alone, with everything, and without typed reads: the mechanism is one, its forms are several.
@@ -69,6 +71,10 @@ fn equal() -> Result<()> {
     in_each_form(&["equal", "2000"])
 }
 
+fn behind_silent() -> Result<()> {
+    in_each_form(&["behind-silent", "10000"])
+}
+
 /// Starts the attack first, and ringwatch when it waits.
 fn older(what: &str, form: &[&str]) -> Result<Told> {
     let place = Place::new()?;
@@ -118,6 +124,20 @@ fn table_full() -> Result<()> {
         let events: Vec<_> = all.into_iter().filter(|e| e["data"]["user_data"] == write["user_data"]).collect();
         ensure!(events.len() == 1, "{} events of {write}", events.len());
         ensure!(events[0]["data"]["path"] == write["path"], "{write}: {}", events[0]);
+    }
+    Ok(())
+}
+
+/// As root, since so many rings are more than others may have.
+fn creators() -> Result<()> {
+    let place = Place::new()?;
+    let told = place.attack(0, &["requests", "creators", &text(&place.work()), "9000"], &[])?;
+    compare(&told)?;
+    let [write] = &named(&told.events, "io_write")[..] else { bail!("{:?}", told.events) };
+    let [truth] = &told.truth[..] else { bail!("{:?}", told.truth) };
+    ensure!(write["process"]["thread_from_name"] != true, "{write:#}");
+    for tid in [&write["process"]["host_tid"], &write["data"]["worker_host_tid"]] {
+        ensure!(*tid == truth["host_tid"], "{truth}: {write:#}");
     }
     Ok(())
 }

@@ -18,7 +18,6 @@ use serde_json::Value;
 
 use self::judge::{Judgement, Kinds, judge};
 use crate::corpus::Form;
-use crate::hard::in_vm;
 use crate::support::{directory, json_lines, run, workload};
 
 /// What one run of ringwatch sees.
@@ -34,9 +33,7 @@ const FOUND: &str = include_str!("found.jsonl");
 const FOUND_TIMES: usize = 8;
 
 pub(crate) fn trials(forms: &[Form]) -> Vec<Trial> {
-    // Elsewhere they were not seen to be told right yet.
-    let here = if in_vm() { &[] } else { forms };
-    let found = here.iter().map(|form| {
+    let found = forms.iter().map(|form| {
         let kinds = if form.early { Kinds::Writes } else { Kinds::Requests };
         let traced = Traced { form: form.arguments, kinds };
         Trial::test(format!("fuzz::found::{}", form.name), move || {

@@ -1,5 +1,6 @@
 //! Programs that try to be told wrongly, and know what they did: a line of JSON for each write.
 
+mod arguments;
 mod names;
 mod paths;
 mod requests;
@@ -14,6 +15,8 @@ use crate::sys::{self, Sqe};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Attack {
+    /// Arguments that cannot be read, and hold whoever tries
+    Arguments(arguments::Attack),
     /// Names that lead elsewhere
     Names(names::Attack),
     /// Paths that were never there, or of other files
@@ -26,6 +29,7 @@ pub(crate) enum Attack {
 
 pub(crate) fn run(attack: &Attack) -> Result<()> {
     match attack {
+        Attack::Arguments(attack) => arguments::run(attack),
         Attack::Names(attack) => names::run(attack),
         Attack::Paths(attack) => paths::run(attack),
         Attack::Requests(attack) => requests::run(attack),

@@ -1,10 +1,11 @@
 //! Requests whose end is to be taken for another's, or to be seen by nobody.
 
+use std::fs;
 use std::io::{Read as _, Write as _};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, FromRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::Subcommand;
 use serde_json::json;
 
@@ -28,10 +29,14 @@ pub(crate) enum Attack {
     Message { work: PathBuf },
     /// Writes and NOPs of equal user_data into a CQ ring that nobody empties
     Equal { work: PathBuf, writes: u32 },
+    /// Writes into a full CQ ring, each behind so many NOPs without a CQE
+    BehindSilent { work: PathBuf, silent: u32 },
     /// A write that waits before the tracer starts, and overflows afterwards
     OlderOverflow { work: PathBuf },
     /// A write without a CQE that waits before the tracer starts
     OlderSilent { work: PathBuf },
+    /// A ring with a poll thread of another thread's name, so many other such rings, and a write through the first
+    Creators { work: PathBuf, rings: u32 },
     /// Writes without a CQE behind more waiting requests than can be followed
     TableFull { work: PathBuf, waiting: u32 },
 }
@@ -41,8 +46,10 @@ pub(crate) fn run(attack: &Attack) -> Result<()> {
         Attack::Nop { work } => nop(work),
         Attack::Message { work } => message(work),
         Attack::Equal { work, writes } => equal(work, *writes),
+        Attack::BehindSilent { work, silent } => behind_silent(work, *silent),
         Attack::OlderOverflow { work } => older(work, false),
         Attack::OlderSilent { work } => older(work, true),
+        Attack::Creators { work, rings } => creators(work, *rings),
         Attack::TableFull { work, waiting } => table_full(work, *waiting),
     }
 }
@@ -171,6 +178,26 @@ fn equal(work: &Path, writes: u32) -> Result<()> {
     Ok(())
 }
 
+fn behind_silent(work: &Path, silent: u32) -> Result<()> {
+    const WRITES: u32 = 3;
+    let mut ring = Ring::new(Setup::new((WRITES * (silent + 1)).next_power_of_two(), 0))?;
+    let path = work.join("behind");
+    let file = os::open(&path, libc::O_CREAT | libc::O_RDWR | libc::O_APPEND)?;
+    fill(&mut ring)?;
+    for i in 0..WRITES {
+        for _ in 0..silent {
+            ring.push(&Sqe { flags: sys::SQE_CQE_SKIP_SUCCESS, ..nop_sqe(1, 0) })?;
+        }
+        ring.push(&write_sqe(&file, b"behind", CHOSEN + u64::from(i)))?;
+    }
+    ring.submit_all()?;
+    for _ in 0..WRITES {
+        let cqe = reap(&mut ring, |cqe| cqe.user_data >= CHOSEN)?;
+        tell(cqe.user_data, cqe.res, Some(&path));
+    }
+    Ok(())
+}
+
 /// Says that it waits, and until somebody says to go on.
 fn wait_for_the_tracer() -> Result<()> {
     println!("ready");
@@ -214,6 +241,34 @@ fn older(work: &Path, silent: bool) -> Result<()> {
     }
     let cqe = reap(&mut ring, |cqe| cqe.user_data == CHOSEN)?;
     tell(CHOSEN, cqe.res, Some(&path));
+    Ok(())
+}
+
+fn creators(work: &Path, rings: u32) -> Result<()> {
+    os::may_open(u64::from(rings) + 64)?;
+    let mut ring = Ring::new(Setup { idle_ms: 10, ..Setup::new(8, sys::SETUP_SQPOLL) })?;
+    let path = work.join("polled");
+    let file = os::open(&path, libc::O_CREAT | libc::O_RDWR)?;
+    let own = os::gettid();
+    for task in fs::read_dir("/proc/self/task")? {
+        let name = task?.path().join("comm");
+        if fs::read_to_string(&name)?.starts_with("iou-sqp") {
+            fs::write(&name, "iou-sqp-1")?;
+        }
+    }
+    // They share the poll thread, and stay: what is closed takes the kernel a while.
+    let flags = sys::SETUP_SQPOLL | sys::SETUP_ATTACH_WQ;
+    let others = (0..rings).map(|_| {
+        let mut params = sys::Params { flags, wq_fd: ring.fd().cast_unsigned(), ..sys::Params::default() };
+        let fd = sys::setup(1, &mut params).context("io_uring_setup")?;
+        // SAFETY: the descriptor was just created and nothing else owns it.
+        Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    });
+    let _others = others.collect::<Result<Vec<_>>>()?;
+    ring.push(&write_sqe(&file, b"polled", CHOSEN))?;
+    ring.submit_all()?;
+    let cqe = ring.wait()?;
+    println!("{}", json!({ "user_data": CHOSEN, "result": cqe.res, "path": path, "host_tid": own }));
     Ok(())
 }
 

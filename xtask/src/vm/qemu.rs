@@ -13,10 +13,12 @@ use nix::unistd::{AccessFlags, access};
 use serde::Serialize;
 
 const PROGRAM: &str = "qemu-system-x86_64";
-/// Emulated, it takes six seconds to the start marker, and a pass of the tests some ten minutes; others may use the
+/// Emulated, it takes six seconds to the start marker, and a pass of the tests some fifteen minutes; others may use the
 /// machine too.
 const START_LIMIT: Duration = Duration::from_secs(90);
-const LIMIT: Duration = Duration::from_secs(1800);
+/// With KVM it takes one second, where KVM works.
+const KVM_START_LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(2400);
 
 /// Polled NVMe queues: without them writes of IORING_SETUP_IOPOLL hang on older kernels.
 const KERNEL_ARGUMENTS: &str = "console=ttyS0 quiet loglevel=4 panic=-1 nokaslr mitigations=off tsc=reliable \
@@ -109,8 +111,9 @@ impl Machine<'_> {
         let (lines, reader) = read(stdout)?;
 
         let (mut started, mut end, mut console) = (None, End::Died, vec![]);
+        let start_limit = if accelerator == Accelerator::Kvm { KVM_START_LIMIT } else { START_LIMIT };
         loop {
-            let limit = if started.is_some() { LIMIT } else { START_LIMIT };
+            let limit = if started.is_some() { LIMIT } else { start_limit };
             let line = match lines.recv_timeout(limit.saturating_sub(begin.elapsed())) {
                 Ok(line) => line,
                 Err(RecvTimeoutError::Disconnected) => break,

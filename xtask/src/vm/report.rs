@@ -15,6 +15,8 @@ use crate::table;
 
 /// Characters of a message on the terminal; the JSON has all.
 const MESSAGE: usize = 2000;
+/// Characters of it in the last lines.
+const BRIEF: usize = 160;
 
 /// One kernel.
 #[derive(Debug, Serialize)]
@@ -82,6 +84,19 @@ impl Entry {
 
     pub(super) fn skipped(&self) -> usize {
         self.tests.sum().skipped + self.left_out.len() + usize::from(self.skipped.is_some())
+    }
+
+    /// A line for each cause, so that the end of a long log says what to look for.
+    fn failures(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let short = |text: &str| text.lines().next().unwrap_or_default().chars().take(BRIEF).collect::<String>();
+        for problem in &self.problems {
+            writeln!(f, "failed on {}: {}", self.series, short(problem))?;
+        }
+        for (message, tests) in by_message(&self.tests.failures) {
+            let more = if tests.len() > 1 { format!(" and {} more", tests.len() - 1) } else { String::new() };
+            writeln!(f, "failed on {}: {}{more}: {}", self.series, tests[0], short(message))?;
+        }
+        Ok(())
     }
 
     /// `137 ok`, `2 failed`, `runs` where the plan runs but the corpus was not run, `-` where the plan does not.
@@ -202,7 +217,8 @@ impl fmt::Display for Report {
         }
         let sum = |count: fn(&Entry) -> usize| self.kernels.iter().map(count).sum::<usize>();
         writeln!(f)?;
-        writeln!(f, "{} passed, {} failed, {} skipped", sum(Entry::passed), sum(Entry::failed), sum(Entry::skipped))
+        writeln!(f, "{} passed, {} failed, {} skipped", sum(Entry::passed), sum(Entry::failed), sum(Entry::skipped))?;
+        self.kernels.iter().try_for_each(|entry| entry.failures(f))
     }
 }
 
@@ -271,6 +287,7 @@ mod tests {
                 "6.1 p 100 150 +50 %",
                 "",
                 "10 passed, 2 failed, 4 skipped",
+                "failed on 6.1: a and 1 more: same",
             ]
         );
         assert_eq!(report.failed(), 2);
