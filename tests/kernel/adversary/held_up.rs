@@ -2,14 +2,16 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::os::fd::OwnedFd;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
 
 use super::{COMM, Place, text};
 use crate::support::{Test, Tracer, burst, json_lines, named, ringwatch, signal};
@@ -22,8 +24,8 @@ pub(crate) const TESTS: &[Test] = &[
 /// What takes longer is held up.
 const LONG: Duration = Duration::from_secs(30);
 
-/// Does the work; false: only when the child had been killed.
-fn ends_before<T: Send>(child: &mut Child, work: impl FnOnce() -> T + Send) -> Result<(T, bool)> {
+/// Does the work; false: only when `rescue` had been called.
+fn in_time<T: Send>(work: impl FnOnce() -> T + Send, rescue: impl FnOnce() -> Result<()>) -> Result<(T, bool)> {
     thread::scope(|scope| {
         let (done, wait) = mpsc::channel::<()>();
         let work = scope.spawn(move || {
@@ -32,14 +34,13 @@ fn ends_before<T: Send>(child: &mut Child, work: impl FnOnce() -> T + Send) -> R
             result
         });
         let in_time = wait.recv_timeout(LONG) == Err(RecvTimeoutError::Disconnected);
-        child.kill()?;
-        child.wait()?;
+        rescue()?;
         let result = work.join().map_err(|_| anyhow::anyhow!("a thread panicked"))?;
         Ok((result, in_time))
     })
 }
 
-/// The pages of its arguments are away, and nobody brings them: as with memory of a file system that answers when it likes.
+/// The lock of its mappings is held for ever. As root, since others need fusermount for that.
 fn arguments() -> Result<()> {
     const WRITES: usize = 20;
     let place = Place::new()?;
@@ -47,12 +48,21 @@ fn arguments() -> Result<()> {
     let output = format!("json:{}", events.display());
     let tracer = Tracer::start(&["-o", &output, "--comm", COMM])?;
     let mut attack = Command::new(&place.program)
-        .args(["attack", "arguments", &text(&file), &WRITES.to_string(), &"x".repeat(3 * 4096)])
+        .args(["attack", "arguments", &text(&place.work()), &WRITES.to_string(), &"x".repeat(3 * 4096)])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()?;
-    BufReader::new(attack.stdout.take().context("no stdout")?).read_line(&mut String::new())?;
-    let (ended, in_time) = ends_before(&mut attack, || tracer.stop())?;
+    let mut said = String::new();
+    BufReader::new(attack.stdout.take().context("no stdout")?).read_line(&mut said)?;
+    let server = serde_json::from_str::<Value>(&said)?["server"].as_i64().context("no server")?;
+    // With the server the lock is free, and what waits for it can end.
+    let rescue = || {
+        kill(Pid::from_raw(server.try_into()?), Signal::SIGKILL)?;
+        attack.kill()?;
+        attack.wait()?;
+        Ok(())
+    };
+    let (ended, in_time) = in_time(|| tracer.stop(), rescue)?;
     ended?.expect_success()?;
     ensure!(in_time, "ringwatch waited for the program that it watches");
     let told = json_lines(&events)?;

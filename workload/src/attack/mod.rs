@@ -17,6 +17,8 @@ use crate::sys::{self, Sqe};
 pub(crate) enum Attack {
     /// Arguments that cannot be read, and hold whoever tries
     Arguments(arguments::Attack),
+    /// The file system of that, on standard input
+    Fuse,
     /// Names that lead elsewhere
     Names(names::Attack),
     /// Paths that were never there, or of other files
@@ -30,6 +32,7 @@ pub(crate) enum Attack {
 pub(crate) fn run(attack: &Attack) -> Result<()> {
     match attack {
         Attack::Arguments(attack) => arguments::run(attack),
+        Attack::Fuse => arguments::serve(),
         Attack::Names(attack) => names::run(attack),
         Attack::Paths(attack) => paths::run(attack),
         Attack::Requests(attack) => requests::run(attack),
