@@ -41,8 +41,8 @@ static __always_inline struct file *file_of_fd(struct task_struct *task, s32 fd)
 	return file;
 }
 
-/* Registered files carry flags in the two low bits. */
-#define FILE_PTR_FLAGS 3UL
+/* Registered files carry flags in the low bits: three of them before 5.16 and in 5.18 to 6.2, two in others. */
+#define FILE_PTR_FLAGS 7UL
 
 static __always_inline struct file *file_of_index(struct io_ring_ctx *ctx, s32 index)
 {

@@ -214,7 +214,7 @@ fn two_suffice(user: u32) -> Result<()> {
     Place::new()?.sees_a_burst(&[], |c| with_capabilities(c, user, capabilities))
 }
 
-fn kernel_version() -> Result<(u32, u32)> {
+pub(crate) fn kernel_version() -> Result<(u32, u32)> {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
     let mut numbers = release.split(|c: char| !c.is_ascii_digit());
     let mut next = || numbers.next().and_then(|n| n.parse().ok()).with_context(|| format!("the kernel is {release}"));

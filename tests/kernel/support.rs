@@ -160,11 +160,20 @@ pub(crate) fn named<'a>(events: &'a [Value], name: &str) -> Vec<&'a Value> {
     events.iter().filter(|e| e["event"] == name).collect()
 }
 
+/// Whether programs can be preempted, and others on their CPU are skipped meanwhile.
+static PREEMPTIBLE: LazyLock<bool> =
+    LazyLock::new(|| Facts::collect(&Sources::default()).btf.is_some_and(|btf| btf.preemptible));
+
+/// Whether what was said at the end tells of no loss, or of one that may be none.
+pub(crate) fn none_lost(said: &str) -> bool {
+    let mut causes = said.lines().filter(|line| line.starts_with("ringwatch: lost "));
+    said.contains(", none lost")
+        || (*PREEMPTIBLE && said.contains(" lost (plan: ") && causes.all(|line| line.contains("skipped a program")))
+}
+
 /// Whether an event tells of a gap that may be none: where programs can be preempted, what is counted as skipped is an
 /// upper bound, also where a second program, or a later look, told all. Whether all was told is for the test to see.
 pub(crate) fn may_be_no_gap(event: &Value) -> bool {
-    static PREEMPTIBLE: LazyLock<bool> =
-        LazyLock::new(|| Facts::collect(&Sources::default()).btf.is_some_and(|btf| btf.preemptible));
     event["event"] == "events_lost" && event["data"]["cause"] == "program_skipped" && *PREEMPTIBLE
 }
 

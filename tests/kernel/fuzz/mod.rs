@@ -18,6 +18,7 @@ use serde_json::Value;
 
 use self::judge::{Judgement, Kinds, judge};
 use crate::corpus::Form;
+use crate::hard::{in_vm, kernel_version};
 use crate::support::{directory, json_lines, run, workload};
 
 /// What one run of ringwatch sees.
@@ -33,6 +34,14 @@ const FOUND: &str = include_str!("found.jsonl");
 const FOUND_TIMES: usize = 8;
 
 pub(crate) fn trials(forms: &[Form]) -> Vec<Trial> {
+    // There requests that fail while the CQ ring is full are told without their end: docs/limits.md.
+    if matches!(kernel_version(), Ok((6, 0..=1))) {
+        let skipped = || {
+            eprintln!("skipped: fuzz: on 6.0 and 6.1 not every overflow names its request");
+            Ok(())
+        };
+        return vec![Trial::test("fuzz", skipped)];
+    }
     let found = forms.iter().map(|form| {
         let kinds = if form.early { Kinds::Writes } else { Kinds::Requests };
         let traced = Traced { form: form.arguments, kinds };
@@ -46,7 +55,8 @@ pub(crate) fn trials(forms: &[Form]) -> Vec<Trial> {
 fn found(traced: &Traced) -> Result<()> {
     let directory = directory()?;
     let file = directory.path().join("programs");
-    std::fs::write(&file, FOUND.repeat(FOUND_TIMES))?;
+    // An emulated processor has no time for more, and its own moments.
+    std::fs::write(&file, FOUND.repeat(if in_vm() { 1 } else { FOUND_TIMES }))?;
     told(traced, &traced.run(&Programs::File(&file))?, None)
 }
 
