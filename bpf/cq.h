@@ -217,13 +217,59 @@ static __always_inline struct io_kiocb *completion_of_worker(struct io_ring_ctx 
 	return BPF_CORE_READ(req, ctx) == ctx && is_completion(req, user_data, result) ? req : NULL;
 }
 
+/* What a thread posts past its ring's list of completions. */
+struct posting {
+	u64 req;
+	/* SQEs that the ring had taken: with the next one the request may be another. */
+	u32 sq;
+	u32 pad;
+};
+
+/* By thread; empty where the kernel has no such function to watch. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, u64);
+	__type(value, struct posting);
+} postings SEC(".maps");
+
+/* On 6.0 to 6.9: whoever does not have the ring's lock, on 6.0 and 6.1 also what fails at its submission. */
+static __always_inline int on_post(struct io_kiocb *req)
+{
+	struct io_ring_ctx *ctx = BPF_CORE_READ(req, ctx);
+	struct posting posting = { .req = (u64)req };
+	u64 thread = bpf_get_current_pid_tgid();
+
+	/* Only what may find no room is ever asked for. */
+	if (bpf_core_field_exists(ctx->cqe_sentinel) &&
+	    (u64)BPF_CORE_READ(ctx, cqe_cached) < (u64)BPF_CORE_READ(ctx, cqe_sentinel))
+		return 0;
+	posting.sq = BPF_CORE_READ(ctx, cached_sq_head);
+	bpf_map_update_elem(&postings, &thread, &posting, BPF_ANY);
+	return 0;
+}
+
+static __noinline struct io_kiocb *posted_past(struct io_ring_ctx *ctx, u64 user_data, s32 result)
+{
+	u64 thread = bpf_get_current_pid_tgid();
+	struct posting *posting = bpf_map_lookup_elem(&postings, &thread);
+	struct io_kiocb *req;
+
+	if (!posting || posting->sq != BPF_CORE_READ(ctx, cached_sq_head))
+		return NULL;
+	req = (void *)posting->req;
+	if (BPF_CORE_READ(req, ctx) != ctx || !is_completion(req, user_data, result) || !is_held_now(req))
+		return NULL;
+	return req;
+}
+
 /*
  * The request whose CQE found no room; NULL: it is of no request (MSG_RING and the like), was told before, or cannot be
  * told. Whoever posts a CQE of no request may choose user_data and result, so they only confirm what the place in the
  * list says. One that is like that of the request whose turn it is stands for it, which is complete in the list: from
  * there on the kernel is behind, and what it tells again makes no event.
  */
-static __noinline struct io_kiocb *overflowed(struct io_ring_ctx *ctx, u64 user_data, s32 result)
+static __noinline struct io_kiocb *overflowed_in_list(struct io_ring_ctx *ctx, u64 user_data, s32 result)
 {
 	u64 key = (u64)ctx, first, node;
 	struct cursor *held, now = {};
@@ -281,6 +327,13 @@ static __noinline struct io_kiocb *overflowed(struct io_ring_ctx *ctx, u64 user_
 	else
 		bpf_map_update_elem(&cursors, &key, &now, BPF_ANY);
 	return told ? NULL : req;
+}
+
+static __always_inline struct io_kiocb *overflowed(struct io_ring_ctx *ctx, u64 user_data, s32 result)
+{
+	struct io_kiocb *req = posted_past(ctx, user_data, result);
+
+	return req ?: overflowed_in_list(ctx, user_data, result);
 }
 
 #endif

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::{Arc, OnceLock};
 
 use globset::GlobSet;
@@ -89,13 +89,14 @@ impl Pipeline {
 
     /// Works until the ring thread hangs up. Empty batches go back through `spare`.
     #[must_use]
-    pub fn run(mut self, messages: &Receiver<Message>, spare: &Sender<Batch>) -> Summary {
+    pub fn run(mut self, messages: &Receiver<Message>, spare: &SyncSender<Batch>) -> Summary {
         for message in messages {
             match message {
                 Message::Records(mut batch) => {
                     self.records(&batch);
                     batch.clear();
-                    let _ = spare.send(batch);
+                    // What is too many is freed.
+                    let _ = spare.try_send(batch);
                 }
                 Message::Lost(lost) => self.outputs.lost(lost),
                 Message::Forgotten => {

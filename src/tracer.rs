@@ -87,8 +87,10 @@ pub enum Error {
 
 /// Bytes of records handed on at a time.
 const BATCH: usize = 256 * 1024;
-/// Batches on their way to the pipeline.
-const QUEUE: usize = 32;
+/// Batches on their way to the pipeline: as many as a burst of new files makes before the pipeline gets to them.
+const QUEUE: usize = 128;
+/// Batches that are kept to be filled again.
+const SPARE: usize = 8;
 /// Waits between two looks into the ring buffer: short while there is traffic, longer when idle.
 const WAIT_BUSY: Duration = Duration::from_millis(2);
 const WAIT_IDLE: Duration = Duration::from_millis(20);
@@ -163,7 +165,7 @@ pub fn run(config: Config) -> Result<Outcome, Error> {
     let signals = Signals::default();
     let mut wake = Wake::new().map_err(|e| Error::System("catch signals", e))?;
     let (sender, messages) = mpsc::sync_channel(QUEUE);
-    let (spare_sender, spare) = mpsc::channel();
+    let (spare_sender, spare) = mpsc::sync_channel(SPARE);
     let pipeline = Pipeline::new(config.enricher, config.sinks, config.select, signals.clone());
     let worker = thread::Builder::new()
         .name("pipeline".to_owned())

@@ -253,6 +253,18 @@ int BPF_PROG(cqe_overflow, struct io_ring_ctx *ring, u64 user_data, s32 res)
 	return WHOLE(on_overflow(ring, user_data, res));
 }
 
+SEC("fentry/io_req_complete_post")
+int post_fentry(u64 *ctx)
+{
+	return WHOLE(on_post(TRACED(struct io_kiocb *, 0)));
+}
+
+SEC("kprobe/io_req_complete_post")
+int BPF_KPROBE(post_kprobe, struct io_kiocb *req)
+{
+	return WHOLE(on_post(req));
+}
+
 SEC("raw_tp/io_uring_fail_link")
 int BPF_PROG(fail_link, struct io_kiocb *req, struct io_kiocb *link)
 {

@@ -19,7 +19,7 @@ pub fn feed(format: &str, writes: u64) -> Result<Summary, String> {
     let target: Target = format!("{format}:/dev/null").parse()?;
     let sink = Sink::open(&target).map_err(|e| e.to_string())?;
     let (sender, messages) = mpsc::channel();
-    let (spare, _spares) = mpsc::channel();
+    let (spare, _spares) = mpsc::sync_channel(8);
     let mut left = writes;
     while left > 0 {
         let part = left.min(BATCH);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 const SHARE: u32 = 4;
 const SAVED: Duration = Duration::from_millis(250);
 /// No answer takes longer, unless somebody holds it up.
-const PATIENCE: Duration = Duration::from_millis(100);
+const PATIENCE: Duration = Duration::from_millis(250);
 /// Threads that are given up on and have not come back; with more, there are no answers until one does.
 const STUCK_MAX: usize = 4;
 
@@ -48,17 +48,26 @@ impl<S: 'static> Helper<S> {
         }
         let (answer, answered) = mpsc::sync_channel(1);
         let job = Box::new(move |state: &mut S| {
+            let begin = Instant::now();
+            let found = job(state);
             // Nobody waits any more: then nobody wants it.
-            let _ = answer.send(job(state));
+            let _ = answer.send((found, begin.elapsed()));
         });
         self.worker()?.jobs.send(job).ok()?;
-        let found = answered.recv_timeout(PATIENCE.min(self.left));
-        self.left = self.left.saturating_sub(begin.elapsed());
-        // A thread that ended without an answer has no state to answer from.
-        if matches!(found, Err(mpsc::RecvTimeoutError::Timeout)) {
-            self.stuck.extend(self.worker.take().map(|worker| worker.thread));
+        match answered.recv_timeout(PATIENCE) {
+            // A busy machine may let the thread wait for its turn, which is nobody's doing.
+            Ok((found, took)) => {
+                self.left = self.left.saturating_sub(took);
+                Some(found)
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                self.left = self.left.saturating_sub(begin.elapsed());
+                self.stuck.extend(self.worker.take().map(|worker| worker.thread));
+                None
+            }
+            // A thread that ended without an answer has no state to answer from.
+            Err(mpsc::RecvTimeoutError::Disconnected) => None,
         }
-        found.ok()
     }
 
     fn worker(&mut self) -> Option<&Worker<S>> {

@@ -364,6 +364,10 @@ impl Look<'_> {
             found.probes.push(Choice { probe: Probe::IoWriteReturn, twin });
             // After the return, so that no entry is left without its return.
             found.probes.push(Choice { probe: Probe::IoWrite, twin });
+            // 6.0 to 6.9: what is posted past the list of completions.
+            if self.has(Probe::IoReqCompletePost) {
+                found.probes.push(Choice { probe: Probe::IoReqCompletePost, twin });
+            }
         }
         if typed && self.flags().preemptible {
             found.second_programs();

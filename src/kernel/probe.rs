@@ -281,9 +281,9 @@ impl Probe {
             Self::KiocbDone | Self::IoCompleteRw => {
                 Some("the position of some writes at the file's current position or its end is not known")
             }
-            Self::IoReqCompletePost => {
-                Some("writes refused in preparation are not told, and equal user_data may be confused")
-            }
+            Self::IoReqCompletePost => Some(
+                "writes refused in preparation are not told, or late with unknown result, and equal user_data may be confused",
+            ),
             Self::IoCqringFillEvent | Self::IoCqringAddEvent => {
                 Some("writes that fail before they reach their file are told late, with unknown result")
             }

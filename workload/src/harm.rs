@@ -33,6 +33,8 @@ pub(crate) struct Options {
 enum Load {
     /// NOPs in one call whose completions all find the queue full
     Overflow,
+    /// One such NOP behind others in the same call that have no completion
+    Behind,
     /// A process ends with so many writes waiting that post no completion
     ExitSilent,
     /// Polls cancelled by one request
@@ -59,7 +61,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     fs::create_dir_all(&dir)?;
     let count = options.count;
     let outcome = match options.name {
-        Load::Overflow => overflow(count),
+        Load::Overflow => overflow(count, 0),
+        Load::Behind => overflow(count, sys::SQE_CQE_SKIP_SUCCESS),
         Load::ExitSilent => exit_silent(count),
         Load::Polls => polls(count),
         Load::Names => names(count, &dir),
@@ -128,14 +131,16 @@ fn push_many(ring: &mut Ring, sqe: &Sqe, count: u32) -> Result<()> {
     (0..count).try_for_each(|i| ring.push(&Sqe { user_data: i.into(), ..*sqe }))
 }
 
-fn overflow(count: u32) -> Result<(Duration, Duration)> {
-    ensure!(count <= ENTRIES, "at most {ENTRIES}");
+/// The last of them has no flags.
+fn overflow(count: u32, flags: u8) -> Result<(Duration, Duration)> {
+    ensure!((1..=ENTRIES).contains(&count), "at most {ENTRIES}");
     let mut ring = Ring::new(Setup::new(ENTRIES, 0))?;
     for _ in 0..2 {
         push_many(&mut ring, &nop(), ENTRIES)?;
         ring.submit_all()?;
     }
-    push_many(&mut ring, &nop(), count)?;
+    push_many(&mut ring, &Sqe { flags, ..nop() }, count - 1)?;
+    ring.push(&nop())?;
     measure(|| Ok(ring.submit_all()?))
 }
 

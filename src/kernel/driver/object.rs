@@ -101,63 +101,83 @@ macro_rules! object {
     };
 }
 
-object!(typed, OpenTypedProgs, TypedProgs, {
+/// With the programs that watch files outside of io_uring, and the process tree: every object has them.
+macro_rules! with_files {
+    ($object:ident, $open_progs:ident, $progs:ident, { $($more:tt)* } $own:tt) => {
+        object!($object, $open_progs, $progs, {
+            $($more)*
+            VfsWriteReturn Fentry vfs_write_exit
+            VfsWriteReturn Kprobe vfs_write_return
+            VfsWrite Kprobe vfs_write_entry
+            VfsWritevReturn Fentry vfs_writev_exit
+            VfsWritevReturn Kprobe vfs_writev_return
+            VfsWritev Kprobe vfs_writev_entry
+            SecurityFileOpenReturn Fentry file_open_exit
+            SecurityFileOpenReturn Kprobe file_open_return
+            SecurityFileOpen Kprobe file_open_entry
+            FileModified Fentry file_modified_fentry
+            FileModified Kprobe file_modified_kprobe
+            KiocbModified Fentry kiocb_modified_fentry
+            KiocbModified Kprobe kiocb_modified_kprobe
+            FileUpdateTime Fentry file_update_time_fentry
+            FileUpdateTime Kprobe file_update_time_kprobe
+            SecurityFileFree Fentry file_free_fentry
+            SecurityFileFree Kprobe file_free_kprobe
+            SchedProcessFork Raw process_fork
+            SchedProcessExit Raw process_exit
+        } $own);
+    };
+}
+
+/// With the programs of 5.18 and later that are the same however the tracepoints are read.
+macro_rules! modern {
+    ($object:ident, $open_progs:ident, $progs:ident, { $($more:tt)* }) => {
+        with_files!($object, $open_progs, $progs, {
+            $($more)*
+            IoUringPollArm Raw poll_arm
+            IoUringCqeOverflow Raw cqe_overflow
+            IoUringFailLink Raw fail_link
+            IoUringCreate Raw create
+            IoReqCompletePost Fentry post_fentry
+            IoReqCompletePost Kprobe post_kprobe
+            IoWriteReturn Fentry io_write_exit
+            IoWriteReturn Kprobe io_write_return
+            IoWrite Fentry io_write_enter
+            IoWrite Kprobe io_write_entry
+            SecurityPathUnlink Fentry path_unlink_fentry
+            SecurityPathUnlink Kprobe path_unlink_kprobe
+            SecurityPathRmdir Fentry path_rmdir_fentry
+            SecurityPathRmdir Kprobe path_rmdir_kprobe
+            SecurityPathMkdir Fentry path_mkdir_fentry
+            SecurityPathMkdir Kprobe path_mkdir_kprobe
+            SecurityPathSymlink Fentry path_symlink_fentry
+            SecurityPathSymlink Kprobe path_symlink_kprobe
+            SecurityPathLink Fentry path_link_fentry
+            SecurityPathLink Kprobe path_link_kprobe
+            SecurityPathRename Fentry path_rename_fentry
+            SecurityPathRename Kprobe path_rename_kprobe
+            MntWantWrite Fentry want_write_fentry
+            MntWantWrite Kprobe want_write_kprobe
+            VfsSetxattr Fentry setxattr_fentry
+            VfsSetxattr Kprobe setxattr_kprobe
+        } { sweep sweep_slots silent in_flight });
+    };
+}
+
+modern!(typed, OpenTypedProgs, TypedProgs, {
     IoUringSubmitReq Typed submit_req
     IoUringSubmitSqe Typed submit_sqe
     IoUringReqFailed Typed req_failed
     IoUringQueueAsyncWork Typed queue_async_work
-    IoUringPollArm Raw poll_arm
     IoUringComplete Typed complete
-    IoUringCqeOverflow Raw cqe_overflow
-    IoUringFailLink Raw fail_link
     IoUringSubmitReq Again submit_req_again
     IoUringReqFailed Again req_failed_again
     IoUringQueueAsyncWork Again queue_async_work_again
     IoUringComplete Again complete_again
     IoUringFailLink Again fail_link_again
-    IoUringCreate Raw create
-    IoWriteReturn Fentry io_write_exit
-    IoWriteReturn Kprobe io_write_return
-    IoWrite Fentry io_write_enter
-    IoWrite Kprobe io_write_entry
-    VfsWriteReturn Fentry vfs_write_exit
-    VfsWriteReturn Kprobe vfs_write_return
-    VfsWrite Kprobe vfs_write_entry
-    VfsWritevReturn Fentry vfs_writev_exit
-    VfsWritevReturn Kprobe vfs_writev_return
-    VfsWritev Kprobe vfs_writev_entry
-    SecurityFileOpenReturn Fentry file_open_exit
-    SecurityFileOpenReturn Kprobe file_open_return
-    SecurityFileOpen Kprobe file_open_entry
-    FileModified Fentry file_modified_fentry
-    FileModified Kprobe file_modified_kprobe
-    KiocbModified Fentry kiocb_modified_fentry
-    KiocbModified Kprobe kiocb_modified_kprobe
-    FileUpdateTime Fentry file_update_time_fentry
-    FileUpdateTime Kprobe file_update_time_kprobe
-    SecurityFileFree Fentry file_free_fentry
-    SecurityFileFree Kprobe file_free_kprobe
-    SecurityPathUnlink Fentry path_unlink_fentry
-    SecurityPathUnlink Kprobe path_unlink_kprobe
-    SecurityPathRmdir Fentry path_rmdir_fentry
-    SecurityPathRmdir Kprobe path_rmdir_kprobe
-    SecurityPathMkdir Fentry path_mkdir_fentry
-    SecurityPathMkdir Kprobe path_mkdir_kprobe
-    SecurityPathSymlink Fentry path_symlink_fentry
-    SecurityPathSymlink Kprobe path_symlink_kprobe
-    SecurityPathLink Fentry path_link_fentry
-    SecurityPathLink Kprobe path_link_kprobe
-    SecurityPathRename Fentry path_rename_fentry
-    SecurityPathRename Kprobe path_rename_kprobe
-    MntWantWrite Fentry want_write_fentry
-    MntWantWrite Kprobe want_write_kprobe
-    VfsSetxattr Fentry setxattr_fentry
-    VfsSetxattr Kprobe setxattr_kprobe
-    SchedProcessFork Raw process_fork
-    SchedProcessExit Raw process_exit
-} { sweep sweep_slots silent in_flight });
+});
 
-object!(raw, OpenRawProgs, RawProgs, {
+modern!(raw, OpenRawProgs, RawProgs, {
     IoUringSubmitReq Raw submit_req
     IoUringSubmitSqe Raw submit_sqe
     IoUringSubmitSqe Raw518 submit_sqe_5_18
@@ -165,55 +185,12 @@ object!(raw, OpenRawProgs, RawProgs, {
     IoUringReqFailed Raw518 req_failed_5_18
     IoUringQueueAsyncWork Raw queue_async_work
     IoUringQueueAsyncWork Raw518 queue_async_work_5_18
-    IoUringPollArm Raw poll_arm
     IoUringPollArm Raw518 poll_arm_5_18
     IoUringComplete Raw complete
-    IoUringCqeOverflow Raw cqe_overflow
-    IoUringFailLink Raw fail_link
     IoUringFailLink Raw518 fail_link_5_18
-    IoUringCreate Raw create
-    IoWriteReturn Fentry io_write_exit
-    IoWriteReturn Kprobe io_write_return
-    IoWrite Fentry io_write_enter
-    IoWrite Kprobe io_write_entry
-    VfsWriteReturn Fentry vfs_write_exit
-    VfsWriteReturn Kprobe vfs_write_return
-    VfsWrite Kprobe vfs_write_entry
-    VfsWritevReturn Fentry vfs_writev_exit
-    VfsWritevReturn Kprobe vfs_writev_return
-    VfsWritev Kprobe vfs_writev_entry
-    SecurityFileOpenReturn Fentry file_open_exit
-    SecurityFileOpenReturn Kprobe file_open_return
-    SecurityFileOpen Kprobe file_open_entry
-    FileModified Fentry file_modified_fentry
-    FileModified Kprobe file_modified_kprobe
-    KiocbModified Fentry kiocb_modified_fentry
-    KiocbModified Kprobe kiocb_modified_kprobe
-    FileUpdateTime Fentry file_update_time_fentry
-    FileUpdateTime Kprobe file_update_time_kprobe
-    SecurityFileFree Fentry file_free_fentry
-    SecurityFileFree Kprobe file_free_kprobe
-    SecurityPathUnlink Fentry path_unlink_fentry
-    SecurityPathUnlink Kprobe path_unlink_kprobe
-    SecurityPathRmdir Fentry path_rmdir_fentry
-    SecurityPathRmdir Kprobe path_rmdir_kprobe
-    SecurityPathMkdir Fentry path_mkdir_fentry
-    SecurityPathMkdir Kprobe path_mkdir_kprobe
-    SecurityPathSymlink Fentry path_symlink_fentry
-    SecurityPathSymlink Kprobe path_symlink_kprobe
-    SecurityPathLink Fentry path_link_fentry
-    SecurityPathLink Kprobe path_link_kprobe
-    SecurityPathRename Fentry path_rename_fentry
-    SecurityPathRename Kprobe path_rename_kprobe
-    MntWantWrite Fentry want_write_fentry
-    MntWantWrite Kprobe want_write_kprobe
-    VfsSetxattr Fentry setxattr_fentry
-    VfsSetxattr Kprobe setxattr_kprobe
-    SchedProcessFork Raw process_fork
-    SchedProcessExit Raw process_exit
-} { sweep sweep_slots silent in_flight });
+});
 
-object!(early, OpenEarlyProgs, EarlyProgs, {
+with_files!(early, OpenEarlyProgs, EarlyProgs, {
     IoUringSubmitSqe Raw submit_sqe
     IoUringSubmitSqe Raw55 submit_unnamed
     IoUringQueueAsyncWork Raw queue_async_work
@@ -236,25 +213,6 @@ object!(early, OpenEarlyProgs, EarlyProgs, {
     IoCqringFillEvent Kprobe54 legacy_fill_event
     IoCqringAddEvent Kprobe54 legacy_add_event
     IoUringSetup Kprobe54 legacy_setup
-    VfsWriteReturn Fentry vfs_write_exit
-    VfsWriteReturn Kprobe vfs_write_return
-    VfsWrite Kprobe vfs_write_entry
-    VfsWritevReturn Fentry vfs_writev_exit
-    VfsWritevReturn Kprobe vfs_writev_return
-    VfsWritev Kprobe vfs_writev_entry
-    SecurityFileOpenReturn Fentry file_open_exit
-    SecurityFileOpenReturn Kprobe file_open_return
-    SecurityFileOpen Kprobe file_open_entry
-    FileModified Fentry file_modified_fentry
-    FileModified Kprobe file_modified_kprobe
-    KiocbModified Fentry kiocb_modified_fentry
-    KiocbModified Kprobe kiocb_modified_kprobe
-    FileUpdateTime Fentry file_update_time_fentry
-    FileUpdateTime Kprobe file_update_time_kprobe
-    SecurityFileFree Fentry file_free_fentry
-    SecurityFileFree Kprobe file_free_kprobe
-    SchedProcessFork Raw process_fork
-    SchedProcessExit Raw process_exit
 } {});
 
 /// An object that is open, but not loaded.

@@ -34,14 +34,15 @@ const FOUND: &str = include_str!("found.jsonl");
 const FOUND_TIMES: usize = 8;
 
 pub(crate) fn trials(forms: &[Form]) -> Vec<Trial> {
-    // There requests that fail while the CQ ring is full are told without their end: docs/limits.md.
-    if matches!(kernel_version(), Ok((6, 0..=1))) {
-        let skipped = || {
-            eprintln!("skipped: fuzz: on 6.0 and 6.1 not every overflow names its request");
+    // There tracepoints alone do not name what is posted past the list of completions: docs/limits.md.
+    let past = matches!(kernel_version(), Ok((6, 0..=9)));
+    let (forms, left_out): (Vec<_>, Vec<_>) = forms.iter().cloned().partition(|f| !past || f.plan != "tracepoint");
+    let left_out = left_out.into_iter().map(|form| {
+        Trial::test(format!("fuzz::{}", form.name), || {
+            eprintln!("skipped: fuzz by tracepoints alone: on 6.0 to 6.9 not every overflow names its request");
             Ok(())
-        };
-        return vec![Trial::test("fuzz", skipped)];
-    }
+        })
+    });
     let found = forms.iter().map(|form| {
         let kinds = if form.early { Kinds::Writes } else { Kinds::Requests };
         let traced = Traced { form: form.arguments, kinds };
@@ -49,7 +50,7 @@ pub(crate) fn trials(forms: &[Form]) -> Vec<Trial> {
             found(&traced).map_err(|e| Failed::from(format!("{e:#}")))
         })
     });
-    found.chain(by_chance(forms)).collect()
+    found.chain(by_chance(&forms)).chain(left_out).collect()
 }
 
 fn found(traced: &Traced) -> Result<()> {

@@ -14,8 +14,9 @@ use super::Programs;
 use crate::table;
 
 /// Loads of `ringwatch-workload harm`, and how much of each.
-const LOADS: [(&str, [u32; 3]); 7] = [
+const LOADS: [(&str, [u32; 3]); 8] = [
     ("overflow", [1024, 4096, 16_384]),
+    ("behind", [1024, 8192, 32_768]),
     ("exit-silent", [4096, 16_384, 66_000]),
     ("polls", [4096, 16_384, 60_000]),
     ("names", [1000, 4000, 16_000]),
