@@ -87,8 +87,8 @@ pub enum Error {
 
 /// Bytes of records handed on at a time.
 const BATCH: usize = 256 * 1024;
-/// Batches on their way to the pipeline: as many as a burst of new files makes before the pipeline gets to them.
-const QUEUE: usize = 128;
+/// Batches on their way to the pipeline.
+const QUEUE: usize = 32;
 /// Batches that are kept to be filled again.
 const SPARE: usize = 8;
 /// Waits between two looks into the ring buffer: short while there is traffic, longer when idle.
