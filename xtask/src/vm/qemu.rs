@@ -18,7 +18,7 @@ const PROGRAM: &str = "qemu-system-x86_64";
 const START_LIMIT: Duration = Duration::from_secs(90);
 /// With KVM it takes one second, where KVM works.
 const KVM_START_LIMIT: Duration = Duration::from_secs(20);
-const LIMIT: Duration = Duration::from_secs(2400);
+const LIMIT: Duration = Duration::from_secs(3000);
 
 /// Polled NVMe queues: without them writes of IORING_SETUP_IOPOLL hang on older kernels.
 const KERNEL_ARGUMENTS: &str = "console=ttyS0 quiet loglevel=4 panic=-1 nokaslr mitigations=off tsc=reliable \
