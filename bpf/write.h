@@ -41,7 +41,7 @@ static __always_inline struct file *file_of_fd(struct task_struct *task, s32 fd)
 	return file;
 }
 
-/* Registered files carry flags in the low bits: three of them before 5.16 and in 5.18 to 6.2, two in others. */
+/* Registered files carry flags in the low bits: two or three of them, by version. */
 #define FILE_PTR_FLAGS 7UL
 
 static __always_inline struct file *file_of_index(struct io_ring_ctx *ctx, s32 index)

@@ -41,8 +41,8 @@ impl<S: 'static> Helper<S> {
     /// `None`: there was no answer in time, or too much time went into answers before.
     pub(super) fn ask<R: Send + 'static>(&mut self, job: impl FnOnce(&mut S) -> R + Send + 'static) -> Option<R> {
         let begin = Instant::now();
-        self.left = SAVED.min(self.left + begin.duration_since(self.counted) / SHARE);
-        self.counted = begin;
+        self.left = SAVED.min(self.left + begin.saturating_duration_since(self.counted) / SHARE);
+        self.counted = self.counted.max(begin);
         if self.left.is_zero() {
             return None;
         }
@@ -57,17 +57,26 @@ impl<S: 'static> Helper<S> {
         match answered.recv_timeout(PATIENCE) {
             // A busy machine may let the thread wait for its turn, which is nobody's doing.
             Ok((found, took)) => {
-                self.left = self.left.saturating_sub(took);
+                self.spend(took);
                 Some(found)
             }
             Err(mpsc::RecvTimeoutError::Timeout) => {
-                self.left = self.left.saturating_sub(begin.elapsed());
+                self.spend(begin.elapsed());
                 self.stuck.extend(self.worker.take().map(|worker| worker.thread));
                 None
             }
             // A thread that ended without an answer has no state to answer from.
             Err(mpsc::RecvTimeoutError::Disconnected) => None,
         }
+    }
+
+    /// What it took beyond what was left is waited for: nobody gets more than the share by keeping each answer just too long.
+    fn spend(&mut self, took: Duration) {
+        let beyond = took.saturating_sub(self.left);
+        if !beyond.is_zero() {
+            self.counted = Instant::now() + beyond * SHARE;
+        }
+        self.left = self.left.saturating_sub(took);
     }
 
     fn worker(&mut self) -> Option<&Worker<S>> {
@@ -121,10 +130,17 @@ mod tests {
         }
         helper.left = SAVED;
         assert_eq!(helper.ask(|()| true), None);
-        helper.left = Duration::ZERO;
-        helper.counted = Instant::now();
         drop(holds);
-        assert_eq!(helper.ask(|()| true), None, "its time is used up");
+    }
+
+    #[test]
+    fn what_was_spent_too_much_is_waited_for() {
+        let mut helper = Helper::new("helper", || Some(()));
+        helper.spend(SAVED + Duration::from_secs(10));
+        assert!(helper.counted > Instant::now() + Duration::from_secs(30));
+        assert_eq!(helper.ask(|()| true), None);
+        helper.counted = Instant::now().checked_sub(Duration::from_secs(1)).expect("a machine that runs for a second");
+        assert_eq!(helper.ask(|()| true), Some(true));
     }
 
     #[test]
