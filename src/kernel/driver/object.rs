@@ -295,14 +295,18 @@ impl<'obj> Open<'obj> {
         });
         let queued = queues::elements(queue_length(options)?, cpus);
         let strings = strings_size(options.buffer_size);
+        // Each request that is no write is held there: to allocate each costs more than all the rest.
+        let pending_flags = if options.wanted.others() { 0 } else { libbpf_sys::BPF_F_NO_PREALLOC };
         match self {
             Self::Typed(open) => {
                 open.maps.queues.set_max_entries(queued)?;
                 open.maps.events.set_max_entries(strings)?;
+                open.maps.pending.set_map_flags(pending_flags)?;
             }
             Self::Raw(open) => {
                 open.maps.queues.set_max_entries(queued)?;
                 open.maps.events.set_max_entries(strings)?;
+                open.maps.pending.set_map_flags(pending_flags)?;
             }
             // Here writes go where strings go.
             Self::Early(_) => {}
