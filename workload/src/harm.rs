@@ -37,7 +37,7 @@ enum Load {
     Behind,
     /// A process ends with so many writes waiting that post no completion
     ExitSilent,
-    /// Polls cancelled by one request
+    /// A process ends with so many polls waiting, which are cancelled
     Polls,
     /// A file renamed before each write
     Names,
@@ -146,6 +146,22 @@ fn overflow(count: u32, flags: u8) -> Result<(Duration, Duration)> {
 
 fn exit_silent(count: u32) -> Result<(Duration, Duration)> {
     let (_reader, writer) = os::full_pipe()?;
+    let flags = sys::SQE_FIXED_FILE | sys::SQE_CQE_SKIP_SUCCESS;
+    static BYTE: u8 = 0;
+    let addr = &raw const BYTE as u64;
+    let write = Sqe { opcode: sys::OP_WRITE, flags, fd: 0, off: u64::MAX, addr, len: 1, ..Sqe::default() };
+    ended(&writer, &write, count)
+}
+
+fn polls(count: u32) -> Result<(Duration, Duration)> {
+    let (reader, _writer) = os::pipe(0)?;
+    let rw_flags = libc::POLLIN as u32;
+    let poll = Sqe { opcode: sys::OP_POLL_ADD, flags: sys::SQE_FIXED_FILE, fd: 0, rw_flags, ..Sqe::default() };
+    ended(&reader, &poll, count)
+}
+
+/// The end of a process, and of its ring, where requests wait on `file`: its registered file 0.
+fn ended(file: &impl std::os::fd::AsRawFd, request: &Sqe, count: u32) -> Result<(Duration, Duration)> {
     // Open for as long as the ring of the other process is.
     let (gone, sentinel) = os::pipe(0)?;
     let (waiting, leave) = (os::Gate::new()?, os::Gate::new()?);
@@ -154,15 +170,11 @@ fn exit_silent(count: u32) -> Result<(Duration, Duration)> {
     if pid == 0 {
         let wait = || -> Result<()> {
             let mut ring = Ring::new(Setup::new(4096, 0))?;
-            ring.register_files(&[writer.as_raw_fd(), sentinel.as_raw_fd()])?;
-            let flags = sys::SQE_FIXED_FILE | sys::SQE_CQE_SKIP_SUCCESS;
-            let byte = 0u8;
-            let addr = &raw const byte as u64;
-            let write = Sqe { opcode: sys::OP_WRITE, flags, fd: 0, off: u64::MAX, addr, len: 1, ..Sqe::default() };
+            ring.register_files(&[file.as_raw_fd(), sentinel.as_raw_fd()])?;
             let mut left = count;
             while left > 0 {
                 let some = left.min(4096);
-                push_many(&mut ring, &write, some)?;
+                push_many(&mut ring, request, some)?;
                 ring.submit_all()?;
                 left -= some;
             }
@@ -180,30 +192,6 @@ fn exit_silent(count: u32) -> Result<(Duration, Duration)> {
         leave.open()?;
         os::wait(pid)?;
         ensure!(os::read_exact(&gone, 1).is_err(), "somebody wrote to the sentinel");
-        Ok(())
-    })
-}
-
-fn polls(count: u32) -> Result<(Duration, Duration)> {
-    let (reader, _writer) = os::pipe(0)?;
-    let mut ring = Ring::new(Setup::new(ENTRIES, 0))?;
-    let poll =
-        Sqe { opcode: sys::OP_POLL_ADD, fd: reader.as_raw_fd(), rw_flags: libc::POLLIN as u32, ..Sqe::default() };
-    let mut left = count;
-    while left > 0 {
-        let some = left.min(ENTRIES);
-        push_many(&mut ring, &poll, some)?;
-        ring.submit_all()?;
-        left -= some;
-    }
-    let rw_flags = sys::CANCEL_ALL | sys::CANCEL_ANY;
-    let cancel = Sqe { opcode: sys::OP_ASYNC_CANCEL, fd: -1, rw_flags, ..Sqe::default() };
-    measure(|| {
-        ring.push(&cancel)?;
-        ring.submit_all()?;
-        for _ in 0..=count {
-            ring.wait()?;
-        }
         Ok(())
     })
 }
