@@ -12,7 +12,7 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 ARGS ?= -- $(TARGET_DIR)/release/ringwatch-workload demo
 SECONDS ?= 60
 # Kernels that `make test` starts in virtual machines; VM_KERNELS= leaves them out.
-VM_KERNELS ?= 5.10 6.1 6.12 newest
+VM_KERNELS ?= 5.10 6.1 newest
 
 BPF_SOURCES := $(wildcard bpf/*.[ch] bpf/*/*.[ch] xtask/bpf/*.[ch])
 
