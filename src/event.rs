@@ -6,7 +6,6 @@ mod path;
 mod rendered;
 mod text;
 
-use std::fmt;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -15,25 +14,7 @@ use serde::{Serialize, Serializer};
 pub use self::path::{Detached, PathUnknown, Root};
 pub use self::rendered::Rendered;
 pub use self::text::{Base64, Text};
-
-/// Nanoseconds since the epoch; RFC 3339 with nine digits in JSON.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Timestamp(pub i64);
-
-impl fmt::Display for Timestamp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match jiff::Timestamp::from_nanosecond(self.0.into()) {
-            Ok(t) => write!(f, "{t:.9}"),
-            Err(_) => f.write_str("1970-01-01T00:00:00.000000000Z"),
-        }
-    }
-}
-
-impl Serialize for Timestamp {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
+pub use crate::time::Timestamp;
 
 /// An address, a hex string in JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,6 @@
 
 use std::fmt::Write as _;
 
-use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
 use crate::event::files::{FileModification, SecurityFileOpen, VfsWrite};
@@ -12,7 +11,7 @@ use crate::event::ops::{
     IoUnlinkat, IoUringCmd, IoUringCreate,
 };
 use crate::event::{Event, EventsLost, IoWrite, Process};
-use crate::rings::{Holder, Personality, Registered, Ring, Sqpoll, Thread, Worker};
+use crate::schema::{field_table, fields, schema_of};
 
 /// One event's page.
 #[derive(Debug)]
@@ -325,81 +324,10 @@ pub fn page(name: &str) -> Option<&'static Page> {
     PAGES.iter().find(|p| p.name == name)
 }
 
-fn schema_of<T: schemars::JsonSchema>() -> Value {
-    let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
-    generator.into_root_schema_for::<T>().to_value()
-}
-
 /// The JSON Schema of a line of the stream.
 #[must_use]
 pub fn stream_schema() -> Value {
     schema_of::<Event>()
-}
-
-/// docs/stat.schema.json.
-#[must_use]
-pub fn stat_schema_file() -> String {
-    format!("{:#}\n", schema_of::<crate::stat::report::Report>())
-}
-
-/// A field as its schema tells it.
-struct Field {
-    name: String,
-    kind: String,
-    description: String,
-}
-
-fn fields(schema: &Value) -> Vec<Field> {
-    let properties = schema.get("properties").and_then(Value::as_object);
-    properties
-        .into_iter()
-        .flatten()
-        .map(|(name, field)| Field {
-            name: name.clone(),
-            kind: kind(schema, field),
-            description: field
-                .get("description")
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .replace("\\[", "[")
-                .replace("\\]", "]")
-                .replace('\n', " "),
-        })
-        .collect()
-}
-
-/// `uint32`, `string or null`, or the values of an enum.
-fn kind(root: &Value, field: &Value) -> String {
-    if let Some(name) = field.get("$ref").and_then(Value::as_str).and_then(|r| r.strip_prefix("#/$defs/")) {
-        return match root.get("$defs").and_then(|d| d.get(name)) {
-            Some(object) if object.get("properties").is_some() => name.to_owned(),
-            Some(other) => kind(root, other),
-            None => String::new(),
-        };
-    }
-    for list in ["anyOf", "oneOf"] {
-        if let Some(kinds) = field.get(list).and_then(Value::as_array) {
-            return kinds.iter().map(|k| kind(root, k)).collect::<Vec<_>>().join(" or ");
-        }
-    }
-    if let Some(value) = field.get("const").and_then(Value::as_str) {
-        return format!("\"{value}\"");
-    }
-    if let Some(values) = field.get("enum").and_then(Value::as_array) {
-        return values.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
-    }
-    let array = |of: &str| field.get("items").map_or_else(|| of.to_owned(), |i| format!("{of} of {}", kind(root, i)));
-    let format = field.get("format").and_then(Value::as_str);
-    let name = |t: &str| match (t, format) {
-        ("integer", Some(format)) => format.to_owned(),
-        (t @ "array", _) => array(t),
-        (t, _) => t.to_owned(),
-    };
-    match field.get("type") {
-        Some(Value::String(t)) => name(t),
-        Some(Value::Array(types)) => types.iter().filter_map(Value::as_str).map(name).collect::<Vec<_>>().join(" or "),
-        _ => "any".to_owned(),
-    }
 }
 
 impl Page {
@@ -453,15 +381,6 @@ impl Page {
     }
 }
 
-fn field_table(schema: &Value) -> String {
-    let mut out = "| field | type | meaning |\n|---|---|---|\n".to_owned();
-    for field in fields(schema) {
-        let cell = |s: &str| s.replace('|', "\\|");
-        let _ = writeln!(out, "| `{}` | {} | {} |", field.name, cell(&field.kind), cell(&field.description));
-    }
-    out
-}
-
 /// docs/events.md.
 #[must_use]
 pub fn markdown() -> String {
@@ -485,38 +404,6 @@ prints that of one event's `data`.\n\n## process\n\n";
 #[must_use]
 pub fn schema_file() -> String {
     format!("{:#}\n", stream_schema())
-}
-
-/// docs/rings.schema.json: a line of `ringwatch rings --json`.
-#[must_use]
-pub fn rings_schema_file() -> String {
-    format!("{:#}\n", schema_of::<Ring>())
-}
-
-/// docs/rings.md.
-#[must_use]
-pub fn rings_markdown() -> String {
-    let mut out = "# Rings\n\nMade by `cargo xtask docs`; do not edit. `ringwatch rings --json` prints one JSON object a line, \
-one for each ring that exists, whoever created it and however long ago. Its JSON Schema is \
-[rings.schema.json](rings.schema.json), which `ringwatch rings --schema` prints as well. What cannot be seen is in \
-[limits.md](limits.md).\n\nRings are found by BPF iterators over the open files, the registered rings and the mapped memory \
-of all tasks (Linux 5.8 and later, with BTF; CAP_BPF and CAP_PERFMON). Where these cannot be had, /proc tells what it \
-shows: `source` is `proc` then. What is not known is null. Thread and process ids that begin with `host_` are those of \
-ringwatch's own pid namespace.\n"
-        .to_owned();
-    let sections = [
-        ("Ring", schema_of::<Ring>()),
-        ("Holder", schema_of::<Holder>()),
-        ("Sqpoll", schema_of::<Sqpoll>()),
-        ("Personality", schema_of::<Personality>()),
-        ("Thread", schema_of::<Thread>()),
-        ("Registered", schema_of::<Registered>()),
-        ("Worker", schema_of::<Worker>()),
-    ];
-    for (name, schema) in sections {
-        let _ = write!(out, "\n## {name}\n\n{}", field_table(&schema));
-    }
-    out
 }
 
 /// Lines of at most 100 columns, indented by two.
@@ -570,22 +457,6 @@ mod tests {
             ("inode", "uint64 or null"),
         ] {
             assert!(kinds.contains(&(name.to_owned(), kind.to_owned())), "{name}: {kinds:?}");
-        }
-    }
-
-    #[test]
-    fn the_documents_are_current() {
-        let documents = [
-            ("docs/events.md", markdown()),
-            ("docs/events.schema.json", schema_file()),
-            ("docs/rings.md", rings_markdown()),
-            ("docs/rings.schema.json", rings_schema_file()),
-            ("docs/stat.schema.json", stat_schema_file()),
-        ];
-        for (file, now) in documents {
-            let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
-            let held = std::fs::read_to_string(path).unwrap_or_default();
-            assert!(held == now, "{file} is out of date: run `cargo xtask docs`");
         }
     }
 }

@@ -7,13 +7,14 @@ use std::sync::{Arc, OnceLock};
 
 use globset::GlobSet;
 
-use crate::enrich::{Clock, Enricher, Pressure};
+use crate::enrich::{Enricher, Pressure};
 use crate::event::{Data, Event, EventsLost, LossCause};
 use crate::kernel::driver::Pins;
 use crate::loss::Losses;
 use crate::output::{Sink, Trouble};
 use crate::record::{Batch, decode};
 use crate::say;
+use crate::time::Clock;
 
 /// What the ring thread sends.
 #[derive(Debug)]

@@ -9,12 +9,9 @@ pub mod unknown;
 
 pub use batch::Batch;
 pub use decode::decode;
-pub(crate) use decode::{bytes_of, head, in_flight, is_string};
+pub(crate) use decode::head;
 
-use crate::kernel::{rw_created, rw_directory, rw_request, rw_task, rw_write};
-
-/// Where the variable part of path and task records starts; `RW_DATA_OFFSET`.
-pub(crate) const DATA_OFFSET: usize = 112;
+use crate::kernel::wire::{rw_created, rw_directory, rw_request, rw_task, rw_write};
 
 /// How a write's end became known; `enum rw_end`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 
 use crate::child::Child;
 use crate::enrich::Enricher;
-use crate::event::{EventsLost, LossCause};
+use crate::event::EventsLost;
 use crate::kernel::driver::{self, Options, Reader, Session, Storage, Sweeper};
 use crate::kernel::health::ProbeHealth;
 use crate::kernel::plan::Plan;
@@ -494,10 +494,4 @@ fn last_resort(mut signalled: UnixStream, held_up: &AtomicBool) {
     say!(
         "the trace does not end: is there an output that nobody reads? Ctrl-C again ends it at once; what is not written yet is lost then"
     );
-}
-
-/// Whether losses include some that a larger buffer would avoid.
-#[must_use]
-pub fn was_overrun(summary: &Summary) -> bool {
-    summary.losses.iter().any(|l| l.cause == LossCause::RingFull)
 }

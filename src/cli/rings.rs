@@ -16,8 +16,7 @@ use crate::here::Here;
 use crate::json;
 use crate::kernel::facts;
 use crate::kernel::rings::Storage;
-use crate::manual;
-use crate::output::{Style, rings_table};
+use crate::output::Style;
 use crate::rings::{self, Inventory, Kernel, Ring};
 use crate::say;
 
@@ -71,7 +70,7 @@ fn interval(text: &str) -> Result<Duration, String> {
 
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     if arguments.schema {
-        print(&manual::rings_schema_file())?;
+        print(&rings::manual::schema_file())?;
         return Ok(Exit::Success);
     }
     for &pid in &arguments.pid {
@@ -142,7 +141,7 @@ fn show(arguments: &Arguments, inventory: &Inventory) -> anyhow::Result<bool> {
     let text = if arguments.json {
         inventory.rings.iter().map(|r| Ok(json::to_string(r)? + "\n")).collect::<anyhow::Result<String>>()?
     } else {
-        let lines = rings_table(&inventory.rings, Style::detect(terminal));
+        let lines = rings::table(&inventory.rings, Style::detect(terminal));
         match arguments.watch {
             Some(interval) if terminal => screen(&lines, &inventory.rings, interval),
             Some(_) => lines.join("\n") + "\n\n",

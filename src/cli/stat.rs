@@ -8,7 +8,6 @@ use clap::Args;
 use super::follow::{Follow, duration, exit, started, summarize};
 use super::{Exit, Failure, print};
 use crate::kernel::plan::Wanted;
-use crate::manual;
 use crate::output::Style;
 use crate::stat::render::Layout;
 use crate::stat::{self, Config};
@@ -50,7 +49,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     if arguments.schema {
-        print(&manual::stat_schema_file())?;
+        print(&stat::manual::schema_file())?;
         return Ok(Exit::Success);
     }
     let paths = arguments.follow.globs()?;

@@ -1,19 +1,20 @@
 //! What holds of /proc's text about threads and mounts; and events that hold a string everywhere.
 
 use super::Enricher;
-use super::process::{Exec, join};
+use super::process::Exec;
 use super::tree::Honesty;
 use crate::event::Event;
-use crate::kernel::{rw_names, rw_path, rw_request, rw_task, rw_write};
+use crate::kernel::wire::{DATA_OFFSET, bytes_of};
+use crate::kernel::wire::{rw_names, rw_path, rw_request, rw_task, rw_write};
 use crate::opcode;
-use crate::record::{DATA_OFFSET, bytes_of, decode, flag};
+use crate::record::{decode, flag};
 use crate::selection::Selection;
 
 /// The stat and cmdline of a thread, and the table of mounts.
 pub(crate) fn proc(text: &[u8]) {
     let exec = Exec::of_stat(text);
     assert!(exec.is_none_or(|exec| crate::here::start(text) == Some(exec.start)));
-    if let Some(line) = join(text) {
+    if let Some(line) = crate::proc::joined(text) {
         assert!(line.len() <= text.len() && !line.contains(&0));
     }
     let _ = Honesty::of(text);

@@ -1,6 +1,5 @@
 //! Records to events: strings to their ids, kernel clocks to time, raw facts to the event's fields.
 
-mod clock;
 mod file;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
@@ -16,10 +15,8 @@ mod tree;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-pub use clock::Clock;
 pub(crate) use file::unknown_of;
 pub use memory::{ENTRY, Memory, Weigh};
-pub(crate) use process::join;
 
 use self::helper::Helper;
 use self::name::Held;
@@ -30,8 +27,10 @@ use crate::event::{
     Completion, Data, Event, Executor, IoWrite, Opcode, Outcome, PathUnknown, Pointer, Process, Rendered, Submitter,
     Text,
 };
+use crate::names::errno_name;
 use crate::record::{self, End, Record, Write, flag};
 use crate::selection::{Kind, Selection};
+use crate::time::Clock;
 
 /// Bytes of strings that are kept where nothing else is asked for.
 pub const MEMORY_LIMIT: usize = 64 << 20;
@@ -294,19 +293,12 @@ fn executor(w: &Write) -> Option<Executor> {
     }
 }
 
-/// `ENOSPC`.
-pub(crate) fn errno_name(errno: i32) -> &'static str {
-    use std::sync::OnceLock;
-    static NAMES: OnceLock<Vec<String>> = OnceLock::new();
-    let names = NAMES.get_or_init(|| (0..=133).map(|n| format!("{:?}", nix::errno::Errno::from_raw(n))).collect());
-    usize::try_from(errno).ok().and_then(|i| names.get(i)).map_or("UNKNOWN", String::as_str)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::{rw_names, rw_path, rw_request};
-    use crate::record::{bytes_of, decode};
+    use crate::kernel::wire::bytes_of;
+    use crate::kernel::wire::{rw_names, rw_path, rw_request};
+    use crate::record::decode;
 
     const DATA_OFFSET: usize = 112;
 
@@ -346,7 +338,7 @@ mod tests {
         let mut enricher = Enricher::new(Selection::all(), false, vec![]);
         let mut take = |opcode| {
             let mut request = rw_request::default();
-            request.w = crate::kernel::rw_write { r#type: 4, flags: flag::SUBMIT, opcode, end: 3, ..request.w };
+            request.w = crate::kernel::wire::rw_write { r#type: 4, flags: flag::SUBMIT, opcode, end: 3, ..request.w };
             let mut unknown = None;
             enricher.take(&decode(&bytes_of(&request)).unwrap(), &mut |event| {
                 if matches!(event.data, Data::IoIssueSqe(_)) {
@@ -374,7 +366,7 @@ mod tests {
         }
         let told = (1..=count).map(|id| {
             let mut request = rw_request { names_id: id, ..rw_request::default() };
-            request.w = crate::kernel::rw_write { r#type: 4, flags: flag::SUBMIT, opcode: 36, ..request.w };
+            request.w = crate::kernel::wire::rw_write { r#type: 4, flags: flag::SUBMIT, opcode: 36, ..request.w };
             let events = take(&mut enricher, &bytes_of(&request));
             let data = events.iter().find(|e| e["event"] == "io_unlinkat").unwrap()["data"].clone();
             (data["names_dropped"] == true, data["path_given"].is_string())

@@ -40,8 +40,9 @@ pub(super) fn position(w: &Write, result: Option<i32>) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::rw_write;
-    use crate::record::{Record, bytes_of, decode};
+    use crate::kernel::wire::bytes_of;
+    use crate::kernel::wire::rw_write;
+    use crate::record::{Record, decode};
 
     const FILE: u32 = flag::FILE | flag::KI_POS;
     const ASKED: u32 = FILE | flag::SUBMIT;

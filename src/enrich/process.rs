@@ -3,11 +3,12 @@
 use std::fs::{self, File};
 use std::io::Read as _;
 
-use super::Clock;
 use super::helper::Helper;
 use crate::event::{NoCommandLine, Process, Text};
 use crate::here::Here;
+use crate::proc::joined;
 use crate::record::{Task, flag};
+use crate::time::Clock;
 
 /// Bytes of a command line that are kept; `RW_CMDLINE_MAX`.
 const COMMAND_LINE: usize = 4096;
@@ -16,12 +17,6 @@ const COMMAND_LINE: usize = 4096;
 fn name(bytes: &[u8]) -> Text {
     let end = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
     Text::new(&bytes[..end], false)
-}
-
-/// NULs between the arguments become blanks.
-pub(crate) fn join(arguments: &[u8]) -> Option<Vec<u8>> {
-    let end = arguments.iter().rposition(|&b| b != 0)? + 1;
-    Some(arguments[..end].iter().map(|&b| if b == 0 { b' ' } else { b }).collect())
 }
 
 /// What tells one exec of a thread from the next in /proc/PID/stat.
@@ -71,12 +66,12 @@ fn command_line(task: &Task<'_>, helper: &mut Helper<()>) -> Result<Text, NoComm
     }
     let cut = task.flags & flag::TRUNCATED != 0;
     if !task.command_line.is_empty() {
-        return join(task.command_line).map(|line| Text::new(&line, cut)).ok_or(NoCommandLine::None);
+        return joined(task.command_line).map(|line| Text::new(&line, cut)).ok_or(NoCommandLine::None);
     }
     let bytes = from_proc(task, helper).ok_or(NoCommandLine::Unreadable)?;
     let kept = &bytes[..bytes.len().min(COMMAND_LINE)];
     // Nothing: they were made unreadable for everybody.
-    join(kept).map(|line| Text::new(&line, cut || bytes.len() > COMMAND_LINE)).ok_or(NoCommandLine::Unreadable)
+    joined(kept).map(|line| Text::new(&line, cut || bytes.len() > COMMAND_LINE)).ok_or(NoCommandLine::Unreadable)
 }
 
 pub(super) fn process(task: &Task<'_>, executable: Option<Text>, clock: &Clock, helper: &mut Helper<()>) -> Process {
@@ -114,9 +109,9 @@ mod tests {
 
     #[test]
     fn arguments_are_joined_by_blanks() {
-        assert_eq!(join(b"sh\0-c\0a b\0").as_deref(), Some(&b"sh -c a b"[..]));
-        assert_eq!(join(b""), None);
-        assert_eq!(join(b"\0\0"), None);
+        assert_eq!(joined(b"sh\0-c\0a b\0").as_deref(), Some(&b"sh -c a b"[..]));
+        assert_eq!(joined(b""), None);
+        assert_eq!(joined(b"\0\0"), None);
     }
 
     #[test]

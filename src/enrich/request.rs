@@ -2,16 +2,16 @@
 
 use super::name::{Held, Led, Rules, asked, named, old_new};
 use super::position::position;
-use super::{Enricher, completion, errno_name, executor, latency, outcome, submitter};
+use super::{Enricher, completion, executor, latency, outcome, submitter};
 use crate::event::files::{FileModification, SecurityFileOpen, VfsWrite};
 use crate::event::ops::{
     Asked, Descriptor, File, IoFallocate, IoFsync, IoFtruncate, IoIssueSqe, IoMkdirat, IoOpenat, IoRenameat,
     IoSetxattr, IoSplice, IoSymlinkat, IoUnlinkat, IoUringCmd, IoUringCreate, PathSource, Stage, Step,
 };
 use crate::event::{Data, Event, Outcome, PathUnknown, Pointer, Text, ops};
+use crate::names::{errno_name, setup_flags};
 use crate::opcode;
 use crate::record::{Created, End, FileAct, Request, Write, flag};
-use crate::rings::flag_names;
 use crate::selection::Kind;
 
 /// The steps of a request, each after the one before.
@@ -130,7 +130,7 @@ impl Enricher {
             sq_entries: c.sq_entries,
             cq_entries: c.cq_entries,
             flags: c.setup,
-            flag_names: flag_names(c.setup),
+            flag_names: setup_flags(c.setup),
             polling,
             sqpoll_host_tid: Some(c.sq_tid).filter(|&tid| polling && tid != 0),
             worker_host_tid: c.tid,

@@ -16,8 +16,8 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::Clock;
 use super::lookup::{Answer, Facts, Found, Kind, Question, Tree, look_up};
+use crate::time::Clock;
 
 /// File systems of the machine itself, which set a directory's time of change themselves. Not overlayfs: what lies below
 /// may be another one.

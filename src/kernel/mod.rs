@@ -1,5 +1,5 @@
 //! The only place that knows libbpf: what the running kernel offers ([`facts`]), which probes follow from it
-//! ([`plan`] and [`probe`], pure), loading and attaching them ([`driver`]), and how each fared ([`health`]).
+//! ([`plan`] and [`probe`], pure), loading and attaching them ([`driver`]), and how each fared ([`health`]), and what crosses as bytes (`wire`).
 
 pub mod driver;
 pub mod facts;
@@ -10,6 +10,7 @@ pub mod plan;
 pub mod probe;
 pub mod rings;
 mod trial;
+pub(crate) mod wire;
 
 #[allow(clippy::all, clippy::pedantic, missing_debug_implementations, unreachable_pub)]
 #[allow(clippy::undocumented_unsafe_blocks, unused_qualifications, unused_imports)]
@@ -31,12 +32,3 @@ pub(crate) mod skel {
         include!(concat!(env!("OUT_DIR"), "/rings.skel.rs"));
     }
 }
-
-/// The records as the kernel side writes them; see `bpf/record.h`.
-pub(crate) use skel::rings::types::rw_ring;
-pub(crate) use skel::typed::types::{
-    rw_created, rw_directory, rw_names, rw_path, rw_queue, rw_request, rw_task, rw_write,
-};
-
-/// The sums as the kernel side holds them; see `bpf/sums.h`.
-pub(crate) use skel::typed::types::{rw_class, rw_failure, rw_failure_key, rw_file_key, rw_row};

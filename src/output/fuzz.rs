@@ -10,7 +10,7 @@ use super::{Encode as _, Json, Style, Table};
 use crate::enrich::Enricher;
 use crate::event::{Data, Event, EventsLost, LossCause, Text, Timestamp};
 use crate::json;
-use crate::kernel::rw_write;
+use crate::kernel::wire::{self, rw_write};
 use crate::record::{self, Record};
 use crate::selection::Selection;
 
@@ -35,8 +35,8 @@ pub fn record(input: &[u8]) {
         _ => vec![],
     };
     assert!(strings.iter().all(|part| within(part)));
-    assert!(strings.is_empty() || record::is_string(input));
-    if let Some(open) = record::in_flight(input, 1) {
+    assert!(strings.is_empty() || wire::is_string(input));
+    if let Some(open) = wire::in_flight(input, 1) {
         assert!(record::head::<rw_write>(&open).is_ok_and(|w| w.end_ns == 1));
     }
 }

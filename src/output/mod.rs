@@ -4,7 +4,6 @@
 pub(crate) mod fuzz;
 mod json;
 mod lines;
-mod rings;
 mod table;
 pub(crate) mod text;
 
@@ -13,11 +12,11 @@ use std::io::{self, IsTerminal as _};
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::PathBuf;
 
-use crate::enrich::Clock;
 use crate::event::{Data, Event, EventsLost, LossCause};
+use crate::time::Clock;
 pub use json::Json;
 use lines::Lines;
-pub use rings::table as rings_table;
+pub(crate) use table::pad;
 pub use table::{Style, Table};
 pub use text::visible;
 

@@ -310,7 +310,7 @@ fn time_of_day(event: &Event) -> String {
 }
 
 /// `format!` pads by characters, not by columns.
-pub(super) fn pad(text: &str, columns: usize, left: bool) -> String {
+pub(crate) fn pad(text: &str, columns: usize, left: bool) -> String {
     let mut padded = String::with_capacity(columns.max(text.len()));
     pad_to(&mut padded, text, columns, left);
     padded

@@ -1,60 +1,12 @@
 //! One record out of its bytes.
 
-use super::{
-    Created, DATA_OFFSET, Directory, End, Executor, FileAct, Malformed, Names, Path, Record, Request, Task, Write,
-};
-use crate::kernel::{rw_class, rw_failure, rw_failure_key, rw_file_key, rw_row};
-use crate::kernel::{rw_created, rw_names, rw_path, rw_request, rw_task, rw_write};
-
-/// `enum rw_type`.
-mod kind {
-    pub(super) const WRITE: u32 = 1;
-    pub(super) const PATH: u32 = 2;
-    pub(super) const TASK: u32 = 3;
-    pub(super) const REQUEST: u32 = 4;
-    pub(super) const NAMES: u32 = 5;
-    pub(super) const CREATED: u32 = 6;
-    pub(super) const FILE: u32 = 7;
-}
-
-/// `RW_END_IN_FLIGHT`.
-const IN_FLIGHT: u8 = 5;
-
-/// Types whose every bit pattern is a value, without padding.
-///
-/// # Safety
-/// All fields must be integers or arrays of them.
-pub(crate) unsafe trait Plain: Copy {}
-// SAFETY: generated from bpf/record.h, which has only integers and arrays of integers.
-unsafe impl Plain for rw_write {}
-// SAFETY: as above.
-unsafe impl Plain for rw_path {}
-// SAFETY: as above.
-unsafe impl Plain for rw_task {}
-// SAFETY: as above.
-unsafe impl Plain for rw_request {}
-// SAFETY: as above.
-unsafe impl Plain for rw_names {}
-// SAFETY: as above.
-unsafe impl Plain for rw_created {}
-// SAFETY: generated from bpf/sums.h, which has only integers and arrays of integers.
-unsafe impl Plain for rw_class {}
-// SAFETY: as above.
-unsafe impl Plain for rw_row {}
-// SAFETY: as above.
-unsafe impl Plain for rw_file_key {}
-// SAFETY: as above.
-unsafe impl Plain for rw_failure_key {}
-// SAFETY: as above.
-unsafe impl Plain for rw_failure {}
+use super::{Created, Directory, End, Executor, FileAct, Malformed, Names, Path, Record, Request, Task, Write};
+use crate::kernel::wire::{self, DATA_OFFSET, IN_FLIGHT, Plain, kind};
+use crate::kernel::wire::{rw_names, rw_path, rw_request, rw_task, rw_write};
 
 /// The value at the beginning of `bytes`.
 pub(crate) fn head<T: Plain>(bytes: &[u8]) -> Result<T, Malformed> {
-    if bytes.len() < size_of::<T>() {
-        return Err(Malformed::Short(bytes.len()));
-    }
-    // SAFETY: there are enough bytes, any of them make a T, and the read does not need alignment.
-    Ok(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
+    wire::head(bytes).ok_or(Malformed::Short(bytes.len()))
 }
 
 fn data(bytes: &[u8], size: u32) -> Result<&[u8], Malformed> {
@@ -104,8 +56,7 @@ fn names(bytes: &[u8]) -> Result<Names<'_>, Malformed> {
 /// # Errors
 /// The bytes are no record that this version knows.
 pub fn decode(bytes: &[u8]) -> Result<Record<'_>, Malformed> {
-    let kind = bytes.first_chunk().map(|b| u32::from_ne_bytes(*b)).ok_or(Malformed::Short(bytes.len()))?;
-    match kind {
+    match wire::kind_of(bytes).ok_or(Malformed::Short(bytes.len()))? {
         kind::WRITE => Ok(Record::Write(Write::new(head(bytes)?)?)),
         kind::REQUEST => {
             let raw: rw_request = head(bytes)?;
@@ -144,30 +95,12 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, Malformed> {
     }
 }
 
-/// Whether a record holds strings, which others refer to.
-pub(crate) fn is_string(bytes: &[u8]) -> bool {
-    let kind = bytes.first_chunk().map(|b| u32::from_ne_bytes(*b));
-    matches!(kind, Some(kind::PATH | kind::TASK | kind::NAMES))
-}
-
-/// What was kept of a request at its submission, as the record of one that is still in flight.
-pub(crate) fn in_flight(bytes: &[u8], now: u64) -> Option<Vec<u8>> {
-    let mut raw: rw_write = head(bytes).ok()?;
-    raw.end = IN_FLIGHT;
-    raw.end_ns = now;
-    Some(bytes_of(&raw))
-}
-
-pub(crate) fn bytes_of<T: Plain>(value: &T) -> Vec<u8> {
-    // SAFETY: a Plain type has no padding, so all of its bytes are initialised.
-    unsafe { std::slice::from_raw_parts(std::ptr::from_ref(value).cast::<u8>(), size_of::<T>()) }.to_vec()
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::kernel::wire::bytes_of;
 
     #[test]
     fn a_write_survives_the_way() {

@@ -1,7 +1,8 @@
 //! Made-up records, for whoever measures what is done with them.
 
-use super::{Batch, DATA_OFFSET, bytes_of, flag};
-use crate::kernel::{rw_path, rw_task, rw_write};
+use super::{Batch, flag};
+use crate::kernel::wire::{DATA_OFFSET, bytes_of};
+use crate::kernel::wire::{rw_path, rw_task, rw_write};
 
 const TASK: u64 = 1;
 const START_NS: u64 = 1_000_000_000_000;

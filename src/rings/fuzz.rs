@@ -8,7 +8,7 @@ use super::{Hold, Key, Owner, PERSONALITIES_MAX, Ring, Sighting, Source, fdinfo,
 use crate::event::Timestamp;
 use crate::json;
 use crate::output::fuzz::{is_shown_safely, parsed};
-use crate::output::{Style, rings_table, text};
+use crate::output::{Style, text};
 
 const HEAD: &[u8] = b"pos:\t0\nino:\t5\nSqMask:\t0x7\nSqHead:\t1\nSqTail:\t2\nSqThread:\t31921\nUserFiles:\t2\n    1: ";
 const TAIL: &[u8] = b"\nUserBufs:\t1\nPersonalities:\n    1\n\tUid:\t1\t\t2\t\t3\t\t4\nPollList:\nCqOverflowList:\n";
@@ -46,7 +46,7 @@ fn shown(sightings: Vec<Sighting>, source: Source) {
         is_consistent(ring);
     }
     for width in [None, Some(12), Some(80)] {
-        for line in rings_table(&rings, Style { width, colour: false }) {
+        for line in super::table(&rings, Style { width, colour: false }) {
             is_shown_safely(&line);
             assert!(width.is_none_or(|columns| text::width(&line) <= columns), "{width:?}: {line}");
         }

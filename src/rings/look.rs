@@ -10,9 +10,9 @@ use nix::sys::eventfd::EventFd;
 use super::merge::{Sight, merge};
 use super::process::Proc;
 use super::{Ring, Source, record, scan};
-use crate::enrich::Clock;
 pub use crate::kernel::rings::Error;
 use crate::kernel::rings::{Iterators, Storage};
+use crate::time::Clock;
 
 /// The rings, and what could not be seen.
 #[derive(Debug, Default)]

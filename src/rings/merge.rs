@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::process::Proc;
-use super::{Facts, Hold, Holder, Key, Owner, Ring, Sighting, Source, Sqpoll, flag_names, used};
+use super::{Facts, Hold, Holder, Key, Owner, Ring, Sighting, Source, Sqpoll, used};
 use crate::event::Timestamp;
+use crate::names::setup_flags;
 
 /// What the source of the sightings could see.
 #[derive(Debug, Clone, Copy)]
@@ -60,7 +61,7 @@ fn ring(group: Group, sight: Sight, proc: &Proc, holders: &mut Holders<'_>, time
         source: sight.source,
         inode: facts.inode,
         created: facts.created,
-        flags: facts.flags.map(flag_names),
+        flags: facts.flags.map(setup_flags),
         sq_entries: facts.sq.map(|q| q.entries),
         sq_used: facts.sq.and_then(|q| used(q.head, q.tail, q.entries)),
         cq_entries: facts.cq.map(|q| q.entries),

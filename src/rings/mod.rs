@@ -5,15 +5,18 @@ mod fdinfo;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod look;
+pub mod manual;
 mod merge;
 mod process;
 pub mod record;
 mod scan;
+mod table;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use self::look::{Error, Inventory, Kernel, proc};
+pub use self::table::table;
 use crate::event::Timestamp;
 
 /// Who told of a ring.
@@ -162,42 +165,7 @@ pub struct Worker {
 /// Personalities that are told; `RW_RING_CREDS`.
 const PERSONALITIES_MAX: usize = 16;
 
-/// IORING_SETUP_*, by bit.
-const FLAGS: [&str; 21] = [
-    "IOPOLL",
-    "SQPOLL",
-    "SQ_AFF",
-    "CQSIZE",
-    "CLAMP",
-    "ATTACH_WQ",
-    "R_DISABLED",
-    "SUBMIT_ALL",
-    "COOP_TASKRUN",
-    "TASKRUN_FLAG",
-    "SQE128",
-    "CQE32",
-    "SINGLE_ISSUER",
-    "DEFER_TASKRUN",
-    "NO_MMAP",
-    "REGISTERED_FD_ONLY",
-    "NO_SQARRAY",
-    "HYBRID_IOPOLL",
-    "CQE_MIXED",
-    "SQE_MIXED",
-    "SQ_REWIND",
-];
-
 const SQPOLL: u32 = 1 << 1;
-
-/// The names of the bits; those without one as numbers.
-#[must_use]
-pub fn flag_names(flags: u32) -> Vec<String> {
-    (0..u32::BITS)
-        .map(|bit| (bit, 1 << bit))
-        .filter(|(_, mask)| flags & mask != 0)
-        .map(|(bit, mask)| FLAGS.get(bit as usize).map_or_else(|| format!("{mask:#x}"), |&name| name.to_owned()))
-        .collect()
-}
 
 /// How full a queue is. The program can write to one of the counters, or to both.
 fn used(head: u32, tail: u32, entries: u32) -> Option<u32> {
@@ -277,12 +245,6 @@ pub(crate) struct Sighting {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn flags_have_names_and_unknown_bits_are_numbers() {
-        assert_eq!(flag_names(0), Vec::<String>::new());
-        assert_eq!(flag_names(1 << 1 | 1 << 13 | 1 << 31), ["SQPOLL", "DEFER_TASKRUN", "0x80000000"]);
-    }
 
     #[test]
     fn a_queue_with_impossible_counters_has_no_fill() {

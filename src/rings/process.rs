@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::Worker;
 use crate::here::{Here, TICKS};
+use crate::proc::joined;
 
 /// A directory like /proc, and what does not change while ringwatch looks.
 #[derive(Debug)]
@@ -134,7 +135,7 @@ impl Proc {
     }
 
     pub(super) fn command_line(&self, pid: u32) -> Option<String> {
-        let line = crate::enrich::join(&fs::read(self.path(pid, "cmdline")).ok()?)?;
+        let line = joined(&fs::read(self.path(pid, "cmdline")).ok()?)?;
         Some(String::from_utf8_lossy(&line).into_owned())
     }
 

@@ -4,7 +4,7 @@ use super::{
     Facts, Hold, Key, Owner, PERSONALITIES_MAX, Personality, PollThread, Queue, Registered, SQPOLL, Sighting, Thread,
 };
 use crate::event::Timestamp;
-use crate::kernel::rw_ring;
+use crate::kernel::wire::{head, rw_ring};
 
 const SIZE: usize = size_of::<rw_ring>();
 
@@ -27,10 +27,7 @@ pub(crate) fn decode(bytes: &[u8]) -> (Vec<Sighting>, usize) {
     let mut wrong = rest;
     let sightings = records
         .filter_map(|record| {
-            // SAFETY: there are SIZE bytes, the type has only integers and arrays and structures of them, so that any
-            // bytes make one, and the read needs no alignment.
-            let record = unsafe { record.as_ptr().cast::<rw_ring>().read_unaligned() };
-            let sighting = sighting(&record);
+            let sighting = head(record).and_then(|record| sighting(&record));
             wrong += if sighting.is_none() { SIZE } else { 0 };
             sighting
         })

@@ -6,8 +6,9 @@ use globset::GlobSet;
 
 use super::model::{self, Sums};
 use super::report::{ByProcess, Failures, File, FileKind, Names, Row};
-use crate::enrich::{errno_name, unknown_of};
+use crate::enrich::unknown_of;
 use crate::event::{Base64, Process};
+use crate::names::errno_name;
 
 /// 0 stands for all that have no name.
 pub(super) fn error_name(errno: u32) -> String {

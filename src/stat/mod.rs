@@ -6,6 +6,7 @@ pub mod findings;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod join;
+pub mod manual;
 pub mod model;
 mod pollers;
 pub mod render;
@@ -21,7 +22,7 @@ use self::model::Sums;
 use self::pollers::Pollers;
 use self::render::Layout;
 use self::report::{Covered, Names, Report, Span};
-use crate::enrich::{Clock, ENTRY, Enricher, Pressure, Weigh};
+use crate::enrich::{ENTRY, Enricher, Pressure, Weigh};
 use crate::event::{EventsLost, LossCause, Timestamp};
 use crate::here::Here;
 use crate::json;
@@ -29,6 +30,7 @@ use crate::kernel::driver::{Options, Session};
 use crate::kernel::plan::Plan;
 use crate::loss::Losses;
 use crate::record::{Record, decode, flag};
+use crate::time::Clock;
 use crate::tracer::{self, Consumer, Error, Followed, Limits, Wake};
 
 /// What is counted, and how it is told.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::buckets::{Histogram, Latencies, Sizes};
 use crate::kernel::driver::SumBytes;
-use crate::kernel::{rw_class, rw_failure, rw_failure_key, rw_file_key, rw_row};
+use crate::kernel::wire::{rw_class, rw_failure, rw_failure_key, rw_file_key, rw_row};
 use crate::record::{End, Malformed, Write, flag, head};
 
 /// Executors, in the order of `enum rw_executor`.
@@ -383,8 +383,9 @@ impl From<rw_class> for Class {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::rw_write;
-    use crate::record::{Record, bytes_of, decode};
+    use crate::kernel::wire::bytes_of;
+    use crate::kernel::wire::rw_write;
+    use crate::record::{Record, decode};
 
     fn write(of: rw_write) -> Write {
         let bytes = bytes_of(&rw_write { r#type: 1, ..of });

@@ -3,37 +3,39 @@
 use std::fs;
 
 use anyhow::{Context as _, Result};
+use ringwatch::{manual, rings, stat};
 
 use crate::vm::saved;
 use crate::{compatibility, dist};
 
-const COMPATIBILITY: &str = "docs/compatibility.md";
+fn documents() -> Result<[(&'static str, String); 6]> {
+    Ok([
+        ("docs/events.md", manual::markdown()),
+        ("docs/events.schema.json", manual::schema_file()),
+        ("docs/rings.md", rings::manual::markdown()),
+        ("docs/rings.schema.json", rings::manual::schema_file()),
+        ("docs/stat.schema.json", stat::manual::schema_file()),
+        ("docs/compatibility.md", compatibility::markdown(&saved::all()?)),
+    ])
+}
 
 pub(crate) fn run() -> Result<()> {
-    let compatibility = compatibility::markdown(&saved::all()?);
-    for (name, text) in [
-        ("docs/events.md", ringwatch::manual::markdown()),
-        ("docs/events.schema.json", ringwatch::manual::schema_file()),
-        ("docs/rings.md", ringwatch::manual::rings_markdown()),
-        ("docs/rings.schema.json", ringwatch::manual::rings_schema_file()),
-        ("docs/stat.schema.json", ringwatch::manual::stat_schema_file()),
-        (COMPATIBILITY, compatibility),
-    ] {
-        fs::write(dist::root()?.join(name), text).with_context(|| format!("cannot write {name}"))?;
-    }
-    Ok(())
+    let root = dist::root()?;
+    documents()?
+        .into_iter()
+        .try_for_each(|(name, text)| fs::write(root.join(name), text).with_context(|| format!("cannot write {name}")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// The other documents are held by a test of the library.
     #[test]
-    fn the_document_is_current() -> Result<()> {
-        let held = fs::read_to_string(dist::root()?.join(COMPATIBILITY)).unwrap_or_default();
-        let now = compatibility::markdown(&saved::all()?);
-        assert!(held == now, "{COMPATIBILITY} is out of date: run `cargo xtask docs`");
+    fn the_documents_are_current() -> Result<()> {
+        for (name, now) in documents()? {
+            let held = fs::read_to_string(dist::root()?.join(name)).unwrap_or_default();
+            assert!(held == now, "{name} is out of date: run `cargo xtask docs`");
+        }
         Ok(())
     }
 }

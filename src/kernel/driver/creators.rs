@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use libbpf_rs::{MapCore as _, MapHandle};
 
 use crate::kernel::rings::{Iterators, Storage};
-use crate::kernel::rw_ring;
+use crate::kernel::wire::rw_ring;
 
 /// Half of what the map holds.
 const MANY: usize = 32_768;

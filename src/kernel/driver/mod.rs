@@ -1,5 +1,6 @@
 //! Loads a plan, attaches its probes one by one, and reads what they send.
 
+mod config;
 mod creators;
 pub(super) mod log;
 mod object;
@@ -26,8 +27,8 @@ pub use self::sweep::Sweeper;
 use super::health::{Capability, ProbeHealth, capabilities};
 use super::plan::{Choice, Object, Plan, Wanted};
 use super::probe::{Probe, Twin};
-use crate::enrich::Clock;
 use crate::here::Asked;
+use crate::time::Clock;
 
 /// Values of one kind that the kernel side can hold; `RW_FILTER_MAX`.
 pub const FILTER_MAX: usize = 64;
@@ -427,7 +428,7 @@ impl<'obj> Session<'obj> {
         let now = Clock::kernel_monotonic();
         for key in held.keys() {
             let record = held.lookup(&key, MapFlags::ANY).map_err(step("read the requests in flight"))?;
-            records.extend(record.and_then(|bytes| crate::record::in_flight(&bytes, now)));
+            records.extend(record.and_then(|bytes| crate::kernel::wire::in_flight(&bytes, now)));
         }
         Ok(records)
     }

@@ -8,6 +8,7 @@ use libbpf_rs::{MapCore as _, MapFlags, MapMut, MapType, OpenObject, OpenProgram
 
 use super::super::plan::{Choice, Object, Plan, Probe, Twin};
 use super::super::skel;
+use super::config::{pid_namespace, random_key, some, words};
 use super::sweep::Programs;
 use super::{FILTER_MAX, NEST, Options, queues};
 use crate::here::Here;
@@ -475,32 +476,4 @@ fn queue_length(options: &Options) -> libbpf_rs::Result<u32> {
 /// Bytes of the ring buffer where it mostly has strings.
 fn strings_size(buffer_size: u32) -> u32 {
     buffer_size.max(STRINGS)
-}
-
-fn some(from: &[u32], to: &mut [u32; FILTER_MAX]) -> u32 {
-    let n = from.len().min(FILTER_MAX);
-    to[..n].copy_from_slice(&from[..n]);
-    u32::try_from(n).unwrap_or(0)
-}
-
-/// Where ids are not those of the host. 0: they are.
-fn pid_namespace() -> u32 {
-    let here = Here::get();
-    let own = here.pid_namespace.filter(|_| !here.is_host_pid_namespace);
-    own.and_then(|inode| inode.try_into().ok()).unwrap_or(0)
-}
-
-/// A name as the kernel compares it.
-fn words(name: &str) -> [u64; 2] {
-    let mut bytes = [0u8; 16];
-    let n = name.len().min(bytes.len() - 1);
-    bytes[..n].copy_from_slice(&name.as_bytes()[..n]);
-    let word = |part: &[u8]| part.iter().rev().fold(0, |w, &b| w << 8 | u64::from(b));
-    let (low, high) = bytes.split_at(8);
-    [word(low), word(high)]
-}
-
-/// A key that no traced program can guess.
-fn random_key() -> libbpf_rs::Result<u64> {
-    getrandom::u64().map_err(|e| libbpf_rs::Error::from_raw_os_error(e.raw_os_error().unwrap_or(libc::EIO)))
 }

@@ -5,7 +5,7 @@ use std::mem::offset_of;
 
 use libbpf_rs::{MapCore as _, MapFlags, MapHandle};
 
-use crate::kernel::{rw_request, rw_write};
+use crate::kernel::wire::{rw_request, rw_write};
 
 /// Requests of one system call.
 const AT_ONCE: u32 = 4096;

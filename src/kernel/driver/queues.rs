@@ -8,7 +8,7 @@ use libbpf_rs::MapMut;
 use memmap2::{MmapOptions, MmapRaw};
 
 use super::{Error, step};
-use crate::kernel::{rw_queue, rw_write};
+use crate::kernel::wire::{rw_queue, rw_write};
 
 /// Bytes of a write, and of what stands before the writes of a queue.
 const ELEMENT: usize = size_of::<rw_write>();
@@ -148,7 +148,7 @@ fn time(write: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{bytes_of, head};
+    use crate::kernel::wire::{bytes_of, head};
 
     fn queues(length: u32, cpus: u32) -> Queues {
         let map = MmapOptions::new().len(elements(length, cpus) as usize * ELEMENT).map_anon().unwrap();

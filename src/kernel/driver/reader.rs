@@ -43,7 +43,7 @@ struct Order {
 
 impl Order {
     fn push(&mut self, record: &[u8]) {
-        let list = if crate::record::is_string(record) { &mut self.strings } else { &mut self.writes };
+        let list = if crate::kernel::wire::is_string(record) { &mut self.strings } else { &mut self.writes };
         list.push(record.to_owned());
     }
 
@@ -77,7 +77,7 @@ impl<'cb> Reader<'cb> {
         let (each, wait, queued) = (Rc::clone(&receive), Rc::clone(&aside), queues.is_some());
         builder
             .add(map, move |record| {
-                if queued && !crate::record::is_string(record) {
+                if queued && !crate::kernel::wire::is_string(record) {
                     wait.borrow_mut().push(record.to_owned());
                 } else {
                     each.borrow_mut()(record);

@@ -1,9 +1,30 @@
-//! The kernel's clocks to time of day.
+//! Time of day, and the kernel's clocks to it.
+
+use std::fmt;
 
 use nix::time::{ClockId, clock_gettime};
+use serde::{Serialize, Serializer};
 
-use crate::event::Timestamp;
 use crate::here::Here;
+
+/// Nanoseconds since the epoch; RFC 3339 with nine digits in JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp(pub i64);
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_nanosecond(self.0.into()) {
+            Ok(t) => write!(f, "{t:.9}"),
+            Err(_) => f.write_str("1970-01-01T00:00:00.000000000Z"),
+        }
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
 
 /// Offsets of the kernel's clocks, taken together.
 #[derive(Debug, Clone, Copy)]

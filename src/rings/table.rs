@@ -1,8 +1,8 @@
 //! The inventory of rings as a table: one line a ring.
 
-use super::table::{Style, pad};
-use super::text::{fit, nanoseconds, visible, width};
-use crate::rings::{Holder, Ring};
+use super::{Holder, Ring};
+use crate::output::text::{fit, nanoseconds, visible, width};
+use crate::output::{Style, pad};
 
 /// The last column gets at least this much, before others are left out for it.
 const FLAGS_MIN: usize = 12;
