@@ -187,6 +187,9 @@ struct rw_request {
 	__u32 moves;
 	/* The first sweep that looked at it, for the kernel side alone; 0: none has. */
 	__u32 round;
+	/* For the kernel side alone; see bpf/request.h. */
+	__u64 claim;
+	__u64 marks;
 };
 
 /* A directory: the id of its path, and what tells it from another one in its place. */

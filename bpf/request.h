@@ -73,10 +73,21 @@ struct {
 
 #define PLACE_TOLD 1UL
 
-/* In rw_request.place: the request was seen with a flag that is taken away at its end. */
-#define PLACE_MARKED (1U << 31)
-/* It was found among the free ones. */
-#define PLACE_ENDED (1U << 30)
+/*
+ * rw_request.claim: the request's address above CLAIM_BITS of its time; 0: somebody has taken the entry. The memory of an
+ * entry that is taken out may serve another request at once, under the eyes of a sweep that still looks at it. So whoever
+ * takes an entry out clears the claim that it read before all else.
+ */
+#define CLAIM_BITS 23
+
+/* rw_request.marks: the claim that they belong to, and in its lowest bits what sweeps saw of the request. */
+enum {
+	/* A flag that is taken away at its end. */
+	MARK_FLAGGED = 1,
+	/* It is among the free ones. */
+	MARK_FREE = 2,
+	MARKS = MARK_FLAGGED | MARK_FREE,
+};
 
 /* Entries in `pending`; while it is 0, nobody looks there. */
 u64 pending_count = 0;
@@ -133,7 +144,7 @@ static __noinline u32 place_take(u64 req, u64 value)
 
 static __always_inline void place_put(u32 number, u64 value)
 {
-	u32 key = (number & ~(PLACE_MARKED | PLACE_ENDED)) - 1;
+	u32 key = number - 1;
 	u64 *place = bpf_map_lookup_elem(&places, &key);
 
 	if (place)
@@ -170,6 +181,9 @@ static __always_inline bool pending_put(u64 req, struct rw_request *request)
 	request->task = (u64)task;
 	request->task_tid = BPF_CORE_READ(task, pid);
 	request->round = 0;
+	request->marks = 0;
+	request->claim = number >> 6 << CLAIM_BITS |
+			 ((request->w.submit_ns ?: bpf_ktime_get_ns()) >> 4 & ((1 << CLAIM_BITS) - 1));
 	if (!request->place)
 		return false;
 	if (bpf_map_update_elem(&pending, &req, request, BPF_NOEXIST)) {
@@ -182,13 +196,22 @@ static __always_inline bool pending_put(u64 req, struct rw_request *request)
 	return true;
 }
 
-/* `held`: a copy of the entry. False: another CPU was faster. */
-static __always_inline bool pending_take(u64 req, const struct rw_request *held)
+/* The claim of an entry. 0: it is not that of the request any more. */
+static __always_inline u64 claim_of(u64 req, struct rw_request *held)
+{
+	u64 claim = *(volatile u64 *)&held->claim;
+
+	return claim >> CLAIM_BITS == (req >> 6 & ~0ULL >> CLAIM_BITS) ? claim : 0;
+}
+
+/* `claim` was read before anything else of the entry. False: somebody else took it; what was read may be of another. */
+static __always_inline bool pending_take(u64 req, struct rw_request *held, u64 claim)
 {
 	u32 place = held->place, silent = held->w.flags & RW_F_CQE_SKIP;
 
-	if (bpf_map_delete_elem(&pending, &req))
+	if (!claim || __sync_val_compare_and_swap(&held->claim, claim, 0) != claim)
 		return false;
+	bpf_map_delete_elem(&pending, &req);
 	place_put(place, req);
 	__sync_fetch_and_add(&pending_count, -1);
 	if (silent)
@@ -320,18 +343,20 @@ static __noinline void recycled_pending(u64 req, struct io_ring_ctx *ctx)
 	struct rw_write *rec;
 	struct work *w;
 	bool sent = true;
+	u64 claim;
 
 	if (!held)
 		return;
+	claim = claim_of(number_of(req), held);
 	w = work_get(false);
 	if (!w) {
-		if (pending_take(req, held))
+		if (pending_take(req, held, claim))
 			count_lost_scratch();
 		return;
 	}
 	rec = &w->rec;
 	w->request = *held;
-	if (pending_take(req, &w->request)) {
+	if (pending_take(req, held, claim)) {
 		/* A link before it may have filled the ring's slot after the submission. */
 		if (!(rec->flags & RW_F_FILE) && rec->flags & RW_F_FIXED_FILE && rec->ctx == (u64)ctx)
 			sent = take_file_by_number(w, NULL, ctx);

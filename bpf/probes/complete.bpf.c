@@ -8,6 +8,7 @@ static __always_inline bool take(const bool typed, struct work *w, struct io_kio
 	u64 user_data = user_data_of(typed, req), key = (u64)req;
 	struct rw_write *rec = &w->rec;
 	struct rw_request *held;
+	u64 claim;
 
 	if (slot && slot->req == (u64)req && slot->user_data == user_data) {
 		rec->type = RW_WRITE;
@@ -32,11 +33,12 @@ static __always_inline bool take(const bool typed, struct work *w, struct io_kio
 	held = bpf_map_lookup_elem(&pending, &key);
 	if (!held || held->w.user_data != user_data)
 		return false;
+	claim = claim_of(number_of(key), held);
 	if (cfg.others || cfg.wide)
 		w->request = *held;
 	else
 		*rec = held->w;
-	return pending_take(key, held);
+	return pending_take(key, held, claim);
 }
 
 /* A request that was submitted before the programs were attached, or while the table of requests was full. */
@@ -181,7 +183,7 @@ static __noinline void drop(struct slot *slot, u64 req)
 
 	if (!taken && pending_count) {
 		held = bpf_map_lookup_elem(&pending, &req);
-		taken = held && pending_take(req, held);
+		taken = held && pending_take(req, held, claim_of(number_of(req), held));
 	}
 	if (taken)
 		count_lost_scratch();

@@ -12,6 +12,7 @@ static __noinline int returned(struct io_kiocb *req, int ret)
 	struct file *file = BPF_CORE_READ(req, file);
 	struct io_rw *rw = (void *)req;
 	struct work *w;
+	u64 claim;
 
 	if (!held || !(held->w.flags & RW_F_CQE_SKIP) || held->w.user_data != user_data_of(false, req))
 		return 0;
@@ -26,8 +27,9 @@ static __noinline int returned(struct io_kiocb *req, int ret)
 	if (ret || !(BPF_CORE_READ(req, flags) & cfg.req_cqe_skip))
 		goto out;
 	rec = &w->rec;
+	claim = claim_of(number_of(key), held);
 	w->request = *held;
-	if (!pending_take(key, &w->request))
+	if (!pending_take(key, held, claim))
 		goto out;
 	rec->end = RW_END_SKIPPED;
 	rec->result = result_of(false, req);

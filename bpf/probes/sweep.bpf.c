@@ -35,8 +35,20 @@ static __always_inline void spend(struct slice *slice, u32 steps)
 	slice->steps = slice->steps > steps ? slice->steps - steps : 0;
 }
 
+static __always_inline u64 marks_of(struct rw_request *held, u64 claim)
+{
+	u64 marks = held->marks;
+
+	return (marks & ~MARKS) == (claim & ~MARKS) ? marks & MARKS : 0;
+}
+
+static __always_inline void mark(struct rw_request *held, u64 claim, u64 as)
+{
+	held->marks = (claim & ~MARKS) | marks_of(held, claim) | as;
+}
+
 /* Whether the memory of a request that is still its own shows by itself that it ended, with no CQE to come. */
-static __always_inline bool shows_its_end(struct io_kiocb *req, struct rw_request *held)
+static __always_inline bool shows_its_end(struct io_kiocb *req, struct rw_request *held, u64 claim)
 {
 	u32 flags = BPF_CORE_READ(req, flags), marks = flags & (cfg.req_creds | cfg.req_polled);
 
@@ -47,8 +59,8 @@ static __always_inline bool shows_its_end(struct io_kiocb *req, struct rw_reques
 	if (held->w.flags & RW_F_PUNTED)
 		return !(flags & cfg.req_creds);
 	if (marks)
-		held->place |= PLACE_MARKED;
-	return !marks && held->place & PLACE_MARKED;
+		mark(held, claim, MARK_FLAGGED);
+	return !marks && marks_of(held, claim) & MARK_FLAGGED;
 }
 
 static __always_inline bool is_silent_yet(struct io_kiocb *req)
@@ -78,7 +90,8 @@ static __always_inline bool late_file(struct work *w, struct io_kiocb *req, bool
 	return !file || take_file(false, w, file);
 }
 
-static __noinline int end_pending(u64 key, bool ended)
+/* `claim`: of the entry that was looked at. */
+static __noinline int end_pending(u64 key, u64 claim, bool ended)
 {
 	struct rw_request *held = bpf_map_lookup_elem(&pending, &key);
 	struct io_kiocb *req = (void *)key;
@@ -95,7 +108,7 @@ static __noinline int end_pending(u64 key, bool ended)
 	rec = &w->rec;
 	w->request = *held;
 	alive = still(req, rec);
-	if (!pending_take(key, &w->request))
+	if (!pending_take(key, held, claim))
 		goto out;
 	if (!(rec->flags & RW_F_FILE) && alive && is_write(rec->opcode) && !late_file(w, req, ended)) {
 		count(RW_LOST_RING_FULL);
@@ -127,7 +140,7 @@ static long free_step(u64 i, struct free_walk *w)
 {
 	struct io_wq_work_node *node = w->node;
 	struct rw_request *held;
-	u64 key;
+	u64 key, claim;
 
 	if (!node)
 		return 1;
@@ -135,9 +148,12 @@ static long free_step(u64 i, struct free_walk *w)
 	w->node = BPF_CORE_READ(node, next);
 	key = (u64)request_of((u64)node);
 	held = bpf_map_lookup_elem(&pending, &key);
-	if (held && held->round && held->round != w->round && held->w.flags & RW_F_CQE_SKIP &&
+	if (!held)
+		return 0;
+	claim = claim_of(number_of(key), held);
+	if (claim && held->round && held->round != w->round && held->w.flags & RW_F_CQE_SKIP &&
 	    still((void *)key, &held->w) && is_silent_yet((void *)key))
-		held->place |= PLACE_ENDED;
+		mark(held, claim, MARK_FREE);
 	return 0;
 }
 
@@ -168,13 +184,17 @@ static __always_inline int look_at(u64 key, struct slice *slice)
 {
 	struct rw_request *held = bpf_map_lookup_elem(&pending, &key);
 	struct io_kiocb *req = (void *)key;
+	u64 claim;
 
 	/* It is being put there, or taken away. */
 	if (!held)
 		return 0;
+	claim = claim_of(number_of(key), held);
+	if (!claim)
+		return 0;
 	if (slice->stopping) {
 		spend(slice, 16);
-		return end_pending(key, held->w.flags & RW_F_CQE_SKIP && !still(req, &held->w));
+		return end_pending(key, claim, held->w.flags & RW_F_CQE_SKIP && !still(req, &held->w));
 	}
 	if (!(held->w.flags & RW_F_CQE_SKIP))
 		return 0;
@@ -182,12 +202,12 @@ static __always_inline int look_at(u64 key, struct slice *slice)
 	if (!held->round)
 		held->round = slice->round;
 	if (!still(req, &held->w) || is_orphan(held))
-		return end_pending(key, true);
+		return end_pending(key, claim, true);
 	/* A failure takes the flag away, and posts a CQE. */
 	if (!is_silent_yet(req))
 		return 0;
-	if (held->place & PLACE_ENDED || shows_its_end(req, held))
-		return end_pending(key, true);
+	if (marks_of(held, claim) & MARK_FREE || shows_its_end(req, held, claim))
+		return end_pending(key, claim, true);
 	if (!is_write(held->w.opcode) || !bpf_core_field_exists(struct io_async_rw, iter))
 		return look_at_free(held->w.ctx, slice);
 	return 0;
