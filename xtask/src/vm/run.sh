@@ -1,3 +1,4 @@
+# shellcheck shell=dash
 # What the guest does: tells of the kernel, then runs the tests. Their outcomes go to the second serial port as JSON.
 # Before this, guest.rs sets PLANS, FILTER and COST.
 cd /payload || exit
