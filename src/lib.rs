@@ -1,4 +1,4 @@
-//! ringwatch tells of every write made through io_uring.
+//! ringwatch reports every write made through io_uring.
 //!
 //! Data flows one way. The kernel side (`bpf/`) sends records through a ring buffer; [`tracer`] reads them on its
 //! own thread and hands them in batches to [`pipeline`], which decodes ([`record`]), joins ([`enrich`]), selects,

@@ -25,7 +25,7 @@ pub struct Page {
     pub sets: &'static [&'static str],
     /// At length.
     pub description: &'static str,
-    /// What it rests on.
+    /// What it depends on.
     pub dependencies: &'static [&'static str],
     /// Where it works.
     pub kernels: &'static str,
@@ -36,7 +36,7 @@ pub struct Page {
     schema: fn() -> Value,
 }
 
-/// What the events of requests rest on.
+/// What the events of requests depend on.
 const REQUESTS: &[&str] = &[
     "tracepoint io_uring_submit_req (before 6.4: io_uring_submit_sqe)",
     "tracepoint io_uring_complete",
@@ -60,8 +60,8 @@ pub const PAGES: [Page; 21] = [
         summary: "a write made through io_uring",
         sets: &["io_uring"],
         description: "Exactly one event for each write request (WRITE, WRITEV, WRITE_FIXED, WRITEV_FIXED) that a program \
-submits to an io_uring and the kernel accepts or refuses, told when its outcome is known. No write system call is \
-made on this way, so system-call tracers and auditd do not see it. The process is the submitter's, also when a \
+submits to an io_uring and the kernel accepts or refuses, reported once its outcome is known. No write system call is \
+made, so system-call tracers and auditd do not see it. The process is the submitter's, also when a \
 worker of io-wq or the ring's polling thread did the work.",
         dependencies: &[
             "tracepoint io_uring_submit_req (before 6.4: io_uring_submit_sqe)",
@@ -75,10 +75,10 @@ worker of io-wq or the ring's polling thread did the work.",
             "functions kiocb_done, io_complete_rw, io_complete_rw_iopoll, io_req_complete_post (before 5.18)",
             "functions __io_submit_sqe, io_complete_rw, io_cqring_fill_event, io_uring_setup (5.1 to 5.4)",
         ],
-        kernels: "Linux 5.5 and later, with BTF of its own or from a file (--btf); 5.3 and 5.4 by the plan kprobe-legacy, which no test has run; see docs/compatibility.md",
+        kernels: "Linux 5.5 and later, with BTF of its own or from a file (--btf); 5.3 and 5.4 by the plan kprobe-legacy, which no test run covers; see docs/compatibility.md",
         use_cases: &[
             "Detect writes to sensitive files that bypass system-call monitoring.",
-            "Audit who wrote which bytes of which file, and what came of it.",
+            "Audit who wrote which bytes of which file, and with what result.",
             "See which writes are done inline and which by io-wq workers, and how long they take.",
         ],
         related: &["io_uring_create", "io_issue_sqe", "vfs_write", "file_modification", "security_file_open"],
@@ -88,7 +88,7 @@ worker of io-wq or the ring's polling thread did the work.",
         name: "io_uring_create",
         summary: "a ring was created",
         sets: &["io_uring"],
-        description: "One event for each ring that a program creates with io_uring_setup, with its sizes and flags by name; with SQPOLL also the thread of the kernel that polls it. Rings that are older than ringwatch are listed by `ringwatch rings`.",
+        description: "One event for each ring that a program creates with io_uring_setup, with its sizes and flags by name; with SQPOLL also the kernel thread that polls it. Rings created before ringwatch started are listed by `ringwatch rings`.",
         dependencies: &["tracepoint io_uring_create", "function io_uring_setup (5.3 and 5.4)"],
         kernels: "as io_write",
         use_cases: &[
@@ -102,7 +102,7 @@ worker of io-wq or the ring's polling thread did the work.",
         name: "io_issue_sqe",
         summary: "a request of any opcode",
         sets: &["io_uring"],
-        description: "Exactly one event for each request of any opcode, also those that work on no file, told when its outcome is known: so a program's whole use of io_uring is seen. Opcodes that are newer than ringwatch are told by their number. A request that another event tells of in particular is told by both where both are asked for.",
+        description: "Exactly one event for each request of any opcode, including those that work on no file, reported once its outcome is known: so all of a program's use of io_uring is visible. Opcodes newer than ringwatch are reported by number. A request that has an event of its own is reported by both if both are selected.",
         dependencies: REQUESTS,
         kernels: NEWER,
         use_cases: &[
@@ -116,21 +116,18 @@ worker of io-wq or the ring's polling thread did the work.",
         name: "io_openat",
         summary: "a file was opened through io_uring",
         sets: &["io_uring"],
-        description: "Exactly one event for each OPENAT and OPENAT2 request, told when its outcome is known. After a success the path is that of the file which was opened, from the kernel's own object, with symbolic links followed; after a failure it is put together from the name and the directory that it is relative to.",
+        description: "Exactly one event for each OPENAT and OPENAT2 request, reported once its outcome is known. After success the path is that of the opened file, from the kernel's own object, with symbolic links followed; after failure it is built from the name and the directory that it is relative to.",
         dependencies: REQUESTS,
         kernels: NEWER,
-        use_cases: &[
-            "Detect files that are opened past system-call monitoring.",
-            "See which opens made or emptied files.",
-        ],
+        use_cases: &["Detect opens that bypass system-call monitoring.", "See which opens created or truncated files."],
         related: &["io_write", "security_file_open"],
         schema: || schema_of::<IoOpenat>(),
     },
     Page {
         name: "io_fallocate",
-        summary: "room for a file was made or taken away",
+        summary: "space of a file was allocated or released",
         sets: &["io_uring"],
-        description: "Exactly one event for each such request that is submitted, told when its outcome is known. The path is that of the kernel's own file object.",
+        description: "Exactly one event for each such request that is submitted, reported once its outcome is known. The path is that of the kernel's own file object.",
         dependencies: REQUESTS,
         kernels: NEWER,
         use_cases: &["Detect holes punched into logs and other files (FALLOC_FL_PUNCH_HOLE)."],
@@ -141,10 +138,10 @@ worker of io-wq or the ring's polling thread did the work.",
         name: "io_ftruncate",
         summary: "a file's length was set",
         sets: &["io_uring"],
-        description: "Exactly one event for each such request that is submitted, told when its outcome is known. The path is that of the kernel's own file object.",
+        description: "Exactly one event for each such request that is submitted, reported once its outcome is known. The path is that of the kernel's own file object.",
         dependencies: REQUESTS,
         kernels: "Linux 6.9 and later, which have the opcode",
-        use_cases: &["Detect files that are cut or emptied without a write."],
+        use_cases: &["Detect files that are truncated without a write."],
         related: &["io_write", "io_fallocate"],
         schema: || schema_of::<IoFtruncate>(),
     },
@@ -152,10 +149,10 @@ worker of io-wq or the ring's polling thread did the work.",
         name: "io_splice",
         summary: "data was moved into a file from another one",
         sets: &["io_uring"],
-        description: "Exactly one event for each such request that is submitted, told when its outcome is known. The path is that of the kernel's own file object. The data does not pass through the program's memory; path_in names where it came from.",
+        description: "Exactly one event for each such request that is submitted, reported once its outcome is known. The path is that of the kernel's own file object. The data does not pass through the program's memory; path_in names where it came from.",
         dependencies: REQUESTS,
         kernels: NEWER,
-        use_cases: &["Detect content of files that changes without a write."],
+        use_cases: &["Detect file content that changes without a write."],
         related: &["io_write", "io_tee"],
         schema: || schema_of::<IoSplice>(),
     },
@@ -163,7 +160,7 @@ worker of io-wq or the ring's polling thread did the work.",
         name: "io_tee",
         summary: "data was copied from one pipe to another",
         sets: &["io_uring"],
-        description: "Exactly one event for each such request that is submitted, told when its outcome is known. The path is that of the kernel's own file object.",
+        description: "Exactly one event for each such request that is submitted, reported once its outcome is known. The path is that of the kernel's own file object.",
         dependencies: REQUESTS,
         kernels: NEWER,
         use_cases: &["Follow data on its way between pipes."],
@@ -174,10 +171,10 @@ worker of io-wq or the ring's polling thread did the work.",
         name: "io_renameat",
         summary: "a file was renamed",
         sets: &["io_uring"],
-        description: "Exactly one event for each such request that is submitted, told when its outcome is known. The path is that of the file that was acted upon, with every link on the way followed; path_source tells what it rests on, and path_certain whether it is beyond doubt. path_given is the name as the program gave it.",
+        description: "Exactly one event for each such request that is submitted, reported once its outcome is known. The path is that of the file that was acted upon, with every link on the way followed; path_source says how it was found, and path_certain whether it is beyond doubt. path_given is the name as the program gave it.",
         dependencies: REQUESTS,
         kernels: NEWER,
-        use_cases: &["Detect files that are put in the place of others."],
+        use_cases: &["Detect files that replace others."],
         related: &["io_linkat", "io_unlinkat"],
         schema: || schema_of::<IoRenameat>(),
     },
@@ -185,29 +182,29 @@ worker of io-wq or the ring's polling thread did the work.",
         name: "io_unlinkat",
         summary: "a name was removed",
         sets: &["io_uring"],
-        description: "Exactly one event for each such request that is submitted, told when its outcome is known. The path is that of the file that was acted upon, with every link on the way followed; path_source tells what it rests on, and path_certain whether it is beyond doubt. path_given is the name as the program gave it.",
+        description: "Exactly one event for each such request that is submitted, reported once its outcome is known. The path is that of the file that was acted upon, with every link on the way followed; path_source says how it was found, and path_certain whether it is beyond doubt. path_given is the name as the program gave it.",
         dependencies: REQUESTS,
         kernels: NEWER,
-        use_cases: &["Detect files and directories that are removed past system-call monitoring."],
+        use_cases: &["Detect removals that bypass system-call monitoring."],
         related: &["io_renameat", "io_mkdirat"],
         schema: || schema_of::<IoUnlinkat>(),
     },
     Page {
         name: "io_mkdirat",
-        summary: "a directory was made",
+        summary: "a directory was created",
         sets: &["io_uring"],
-        description: "Exactly one event for each such request that is submitted, told when its outcome is known. The path is that of the file that was acted upon, with every link on the way followed; path_source tells what it rests on, and path_certain whether it is beyond doubt. path_given is the name as the program gave it.",
+        description: "Exactly one event for each such request that is submitted, reported once its outcome is known. The path is that of the file that was acted upon, with every link on the way followed; path_source says how it was found, and path_certain whether it is beyond doubt. path_given is the name as the program gave it.",
         dependencies: REQUESTS,
         kernels: NEWER,
-        use_cases: &["See which directories programs make."],
+        use_cases: &["See which directories programs create."],
         related: &["io_unlinkat", "io_openat"],
         schema: || schema_of::<IoMkdirat>(),
     },
     Page {
         name: "io_symlinkat",
-        summary: "a symbolic link was made",
+        summary: "a symbolic link was created",
         sets: &["io_uring"],
-        description: "Exactly one event for each such request that is submitted, told when its outcome is known. The path is that of the file that was acted upon, with every link on the way followed; path_source tells what it rests on, and path_certain whether it is beyond doubt. path_given is the name as the program gave it.",
+        description: "Exactly one event for each such request that is submitted, reported once its outcome is known. The path is that of the file that was acted upon, with every link on the way followed; path_source says how it was found, and path_certain whether it is beyond doubt. path_given is the name as the program gave it.",
         dependencies: REQUESTS,
         kernels: NEWER,
         use_cases: &["Detect links that lead privileged programs elsewhere."],
@@ -218,7 +215,7 @@ worker of io-wq or the ring's polling thread did the work.",
         name: "io_linkat",
         summary: "a file got a second name",
         sets: &["io_uring"],
-        description: "Exactly one event for each such request that is submitted, told when its outcome is known. The path is that of the file that was acted upon, with every link on the way followed; path_source tells what it rests on, and path_certain whether it is beyond doubt. path_given is the name as the program gave it.",
+        description: "Exactly one event for each such request that is submitted, reported once its outcome is known. The path is that of the file that was acted upon, with every link on the way followed; path_source says how it was found, and path_certain whether it is beyond doubt. path_given is the name as the program gave it.",
         dependencies: REQUESTS,
         kernels: NEWER,
         use_cases: &["Detect second names of protected files."],
@@ -229,7 +226,7 @@ worker of io-wq or the ring's polling thread did the work.",
         name: "io_setxattr",
         summary: "an extended attribute was set",
         sets: &["io_uring"],
-        description: "Exactly one event for each SETXATTR (by name) and FSETXATTR (by descriptor) request, told when its outcome is known. The value itself is not told.",
+        description: "Exactly one event for each SETXATTR (by name) and FSETXATTR (by descriptor) request, reported once its outcome is known. The value itself is not reported.",
         dependencies: REQUESTS,
         kernels: NEWER,
         use_cases: &["Detect capabilities and labels that are given to files (security.capability)."],
@@ -240,7 +237,7 @@ worker of io-wq or the ring's polling thread did the work.",
         name: "io_fsync",
         summary: "a file was written back to its device",
         sets: &["io_uring"],
-        description: "Exactly one event for each such request that is submitted, told when its outcome is known. The path is that of the kernel's own file object.",
+        description: "Exactly one event for each such request that is submitted, reported once its outcome is known. The path is that of the kernel's own file object.",
         dependencies: REQUESTS,
         kernels: NEWER,
         use_cases: &["See what durability costs."],
@@ -251,7 +248,7 @@ worker of io-wq or the ring's polling thread did the work.",
         name: "io_uring_cmd",
         summary: "a command was passed to a driver",
         sets: &["io_uring"],
-        description: "Exactly one event for each such request that is submitted, told when its outcome is known. The path is that of the kernel's own file object. What the command means depends on the driver: NVMe passthrough, sockets, ublk.",
+        description: "Exactly one event for each such request that is submitted, reported once its outcome is known. The path is that of the kernel's own file object. What the command means depends on the driver: NVMe passthrough, sockets, ublk.",
         dependencies: REQUESTS,
         kernels: NEWER,
         use_cases: &["Detect writes to a device that bypass its file system (NVMe passthrough)."],
@@ -262,10 +259,10 @@ worker of io-wq or the ring's polling thread did the work.",
         name: "vfs_write",
         summary: "a write by a system call",
         sets: &["files"],
-        description: "One event for each write(2) and pwrite64(2), so that one policy covers both worlds: a write through io_uring never appears here, and these never as io_write.",
+        description: "One event for each write(2) and pwrite64(2), so that one policy covers both interfaces: a write through io_uring never appears here, and these never as io_write.",
         dependencies: &["function vfs_write (fentry or kprobe)"],
         kernels: FUNCTIONS,
-        use_cases: &["Watch a file whichever way it is written."],
+        use_cases: &["Watch a file by whichever interface it is written."],
         related: &["io_write", "vfs_writev"],
         schema: || schema_of::<VfsWrite>(),
     },
@@ -276,7 +273,7 @@ worker of io-wq or the ring's polling thread did the work.",
         description: "One event for each writev(2), pwritev(2) and pwritev2(2); a write through io_uring never appears here.",
         dependencies: &["function vfs_writev (fentry or kprobe)"],
         kernels: FUNCTIONS,
-        use_cases: &["Watch a file whichever way it is written."],
+        use_cases: &["Watch a file by whichever interface it is written."],
         related: &["io_write", "vfs_write"],
         schema: || schema_of::<VfsWrite>(),
     },
@@ -284,18 +281,18 @@ worker of io-wq or the ring's polling thread did the work.",
         name: "security_file_open",
         summary: "a file is opened",
         sets: &["files"],
-        description: "One event for each open that the security modules are asked about, with what they said: by system calls, by exec and by io_uring.",
+        description: "One event for each open that the security modules are asked about, with their answer: by system call, exec or io_uring.",
         dependencies: &["function security_file_open (fentry or kprobe)"],
         kernels: FUNCTIONS,
-        use_cases: &["See who opens a file, whichever way."],
+        use_cases: &["See who opens a file, by whichever interface."],
         related: &["io_openat", "vfs_write"],
         schema: || schema_of::<SecurityFileOpen>(),
     },
     Page {
         name: "file_modification",
-        summary: "what a file holds changes",
+        summary: "a file's content changes",
         sets: &["files"],
-        description: "One event for each regular file between its open and its close whose content is about to change, told at the first change; by whatever means: system calls, io_uring, mapped memory. Truncation is not told.",
+        description: "One event for each regular file between its open and its close whose content is about to change, reported at the first change, whether by system call, io_uring or mapped memory. Truncation is not reported.",
         dependencies: &[
             "functions file_modified, kiocb_modified and file_update_time (fentry or kprobe)",
             "function security_file_free",
@@ -309,8 +306,8 @@ worker of io-wq or the ring's polling thread did the work.",
         name: "events_lost",
         summary: "a gap in the stream",
         sets: &["io_uring"],
-        description: "Events that could not be told, with how many and why. Events and losses together are what the \
-programs did.",
+        description: "Events that could not be reported: how many, and why. Events and losses together account for everything \
+that the programs did.",
         dependencies: &[],
         kernels: "all",
         use_cases: &["Know whether the stream is complete; raise --buffer-size or filter when it is not."],
@@ -466,11 +463,11 @@ fn field_table(schema: &Value) -> String {
 #[must_use]
 pub fn markdown() -> String {
     let mut out =
-        "# Events\n\nMade by `cargo xtask docs`; do not edit. Each line of the stream is one JSON object:\n\n"
+        "# Events\n\nGenerated by `cargo xtask docs`; do not edit. Each line of the stream is one JSON object:\n\n"
             .to_owned();
     out +=
         "```json\n{\"timestamp\":\"RFC 3339 with nanoseconds\",\"event\":\"NAME\",\"data\":{},\"process\":{}}\n```\n\n";
-    out += "`timestamp` is the moment the outcome was known; the submission was `latency_ns` earlier. `process` is the \
+    out += "`timestamp` is when the outcome became known; the submission was `latency_ns` earlier. `process` is the \
 submitter. The JSON Schema of a line is [events.schema.json](events.schema.json); `ringwatch events NAME --schema` \
 prints that of one event's `data`.\n\n## process\n\n";
     out += &field_table(&schema_of::<Process>());
@@ -496,12 +493,12 @@ pub fn rings_schema_file() -> String {
 /// docs/rings.md.
 #[must_use]
 pub fn rings_markdown() -> String {
-    let mut out = "# Rings\n\nMade by `cargo xtask docs`; do not edit. `ringwatch rings --json` prints one JSON object a line, \
-one for each ring that exists, whoever created it and however long ago. Its JSON Schema is \
+    let mut out = "# Rings\n\nGenerated by `cargo xtask docs`; do not edit. `ringwatch rings --json` prints one JSON object a line, \
+one for each ring that exists, whoever created it, and whenever. Its JSON Schema is \
 [rings.schema.json](rings.schema.json), which `ringwatch rings --schema` prints as well. What cannot be seen is in \
 [limits.md](limits.md).\n\nRings are found by BPF iterators over the open files, the registered rings and the mapped memory \
-of all tasks (Linux 5.8 and later, with BTF; CAP_BPF and CAP_PERFMON). Where these cannot be had, /proc tells what it \
-shows: `source` is `proc` then. What is not known is null. Thread and process ids that begin with `host_` are those of \
+of all tasks (Linux 5.8 and later, with BTF; CAP_BPF and CAP_PERFMON). Where these are not available, rings are read from /proc, \
+and `source` is `proc`. Unknown values are null. Thread and process ids that begin with `host_` are those of \
 ringwatch's own pid namespace.\n"
         .to_owned();
     let sections = [

@@ -28,7 +28,7 @@ enum Chore {
     Bpf(bpf::Arguments),
     /// Build one static executable: target/dist/ringwatch-VERSION-x86_64, and an archive with its man pages and completions.
     Dist,
-    /// Make programs of io_uring by chance, and compare what each request did with what ringwatch tells.
+    /// Run random io_uring programs, and compare what each request did with what ringwatch reports.
     FuzzRings(fuzz_rings::Arguments),
     /// Count the instructions that an event takes in ringwatch, and compare with what is recorded.
     Instructions(instructions::Arguments),
