@@ -9,8 +9,8 @@ use bpflint::{Lint, LintMatch, builtin_lints, lint_custom};
 use crate::dist;
 
 /// Those of bpflint that fit a program for kernels from 5.4 on. The others ask for what older kernels lack (bpf_for,
-/// bpf_core_cast, typed tasks) or for probes other than functions.
-const BUILT_IN: [&str; 3] = ["perfbuf-usage", "probe-read", "untyped-map-member"];
+/// bpf_core_cast, typed tasks, ring buffers) or for probes other than functions.
+const BUILT_IN: [&str; 2] = ["probe-read", "untyped-map-member"];
 
 const DIRECTORIES: [&str; 2] = ["bpf", "xtask/bpf"];
 
@@ -72,13 +72,12 @@ mod tests {
     #[test]
     fn each_mistake_is_found() -> Result<()> {
         for (name, code) in [
-            ("perfbuf-usage", "int f(void *ctx) { return bpf_perf_event_output(ctx, &m, 0, &x, sizeof(x)); }"),
             ("probe-read", "int f(void) { return bpf_probe_read(&x, sizeof(x), from); }"),
             ("printk", "int f(void) { bpf_printk(\"%d\", 1); return 0; }"),
             ("printk", "int f(void) { bpf_trace_printk(text, sizeof(text)); return 0; }"),
             (
                 "untyped-map-member",
-                "struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(key_size, 4); __uint(value_size, 8); } m SEC(\".maps\");",
+                "struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(key_size, sizeof(u32)); } m SEC(\".maps\");",
             ),
         ] {
             let found = lint(code.as_bytes(), &lints())?;
