@@ -111,7 +111,7 @@ fn kernel(from: Option<From>, storage: &mut Storage) -> anyhow::Result<Option<Ke
     }
     let missing = facts::capabilities().and_then(facts::Capabilities::missing);
     let why = match missing {
-        Some(missing) => format!("{missing} missing: run as root, or grant CAP_BPF and CAP_PERFMON"),
+        Some(missing) => format!("{missing} missing: run as root or grant CAP_BPF and CAP_PERFMON"),
         None => match Kernel::new(storage) {
             Ok(kernel) => return Ok(Some(kernel)),
             Err(error) => error.to_string(),

@@ -130,6 +130,7 @@ fn usage() -> Result<()> {
         (&["trace", "--comm", "a-name-of-sixteen"], "1 to 15 bytes"),
         (&["trace", "-o", "json", "-o", "table"], "only one --output"),
         (&["events", "io_nothing"], "unknown event `io_nothing`"),
+        (&[], "ringwatch trace "),
         (&["nonsense"], "unrecognized subcommand"),
     ] {
         let ended = run(arguments)?;

@@ -168,4 +168,17 @@ mod tests {
         assert!(is_static(b"#!/bin/sh").is_err());
         Ok(())
     }
+
+    #[test]
+    fn the_archive_is_a_prefix() -> Result<()> {
+        let directory = tempfile::tempdir()?;
+        let executable = directory.path().join("ringwatch-1-x");
+        fs::write(&executable, "program")?;
+        let list = Command::new("tar").arg("--list").arg("--file").arg(archive(&executable)?).output()?;
+        let list = String::from_utf8(list.stdout)?;
+        for file in ["bin/ringwatch", "share/man/man1/ringwatch-trace.1", "share/doc/ringwatch/LICENSE-BPF"] {
+            assert!(list.lines().any(|line| line == file), "no {file}: {list}");
+        }
+        Ok(())
+    }
 }
