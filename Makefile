@@ -14,10 +14,20 @@ SECONDS ?= 60
 # Kernels that `make test` starts in virtual machines; VM_KERNELS= leaves them out.
 VM_KERNELS ?= 5.10 6.1 newest
 
+# Where `make install` puts things: below DESTDIR, which packages set. PROFILE=debug installs a debug build.
+PREFIX ?= /usr/local
+DESTDIR ?=
+PROFILE ?= release
+
 BPF_SOURCES := $(wildcard bpf/*.[ch] bpf/*/*.[ch] xtask/bpf/*.[ch])
+
+SHELL_SCRIPTS := .ci/run $(wildcard scripts/*.sh xtask/src/vm/*.sh)
 
 # Only the program runs as root, never cargo: target/ stays the user's.
 SUDO = $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
+# The nearest directory of a path that exists decides whether root is needed to write there.
+INSTALL_SUDO = $(shell d="$(abspath $(DESTDIR)/$(PREFIX))"; while [ ! -e "$$d" ]; do d=$$(dirname "$$d"); done; \
+	[ -w "$$d" ] || echo "$(SUDO)")
 
 # What cargo-fuzz passes, except for the sanitizers, which need a nightly compiler.
 FUZZ_FLAGS := --cfg fuzzing -Ccodegen-units=1 -Cpasses=sancov-module $(addprefix -Cllvm-args=-sanitizer-coverage-, \
@@ -28,7 +38,7 @@ TARGETS ?= $(FUZZ_ALL)
 
 .PHONY: help
 help: ## print this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "%-24s %s\n", $$1, $$2 }'
 
 .PHONY: run
 run: build ## trace the demo's writes; ARGS="..." passes other arguments to `ringwatch trace`
@@ -38,9 +48,32 @@ run: build ## trace the demo's writes; ARGS="..." passes other arguments to `rin
 build: deps ## build the release binaries
 	cargo build --release --package ringwatch --package ringwatch-workload
 
+# The file names of a man page or a completion are those that `cargo xtask share` writes.
+SHARED := man/man1/ringwatch*.1 bash-completion/completions/ringwatch zsh/site-functions/_ringwatch \
+	fish/vendor_completions.d/ringwatch.fish
+
+.PHONY: install
+install: build-$(PROFILE) ## install the program, man pages and completions below PREFIX (/usr/local) and DESTDIR
+	cargo xtask share $(TARGET_DIR)/share
+	$(INSTALL_SUDO) install -D --mode=755 $(TARGET_DIR)/$(PROFILE)/ringwatch "$(DESTDIR)$(PREFIX)/bin/ringwatch"
+	cd $(TARGET_DIR)/share && for file in $(SHARED); do \
+		$(INSTALL_SUDO) install -D --mode=644 "$$file" "$(abspath $(DESTDIR)$(PREFIX))/share/$$file" || exit; done
+
+.PHONY: uninstall
+uninstall: ## remove what `make install` installed
+	$(INSTALL_SUDO) rm -f "$(DESTDIR)$(PREFIX)/bin/ringwatch"
+	[ ! -d "$(DESTDIR)$(PREFIX)/share" ] || { cd "$(DESTDIR)$(PREFIX)/share" && $(INSTALL_SUDO) rm -f $(SHARED); }
+
+.PHONY: build-release
+build-release: build
+
+.PHONY: build-debug
+build-debug: deps
+	cargo build --workspace --bins --tests
+
 # Parts, so that `make --keep-going` runs all whatever comes of one.
 .PHONY: test
-test: test-host test-instructions test-vm ## run all tests, here and on the kernels VM_KERNELS; VM_KERNELS= only here
+test: test-host test-install test-instructions test-vm ## run all tests, here and on the kernels VM_KERNELS; VM_KERNELS= only here
 
 # The kernel-facing tests start the workload's binary, which `cargo test` alone would not build.
 .PHONY: test-host
@@ -48,6 +81,10 @@ test-host: deps-test ## run the tests on this kernel; the kernel-facing ones as 
 	cargo build --workspace --bins --tests
 	RINGWATCH_FUZZ_SECONDS=60 RINGWATCH_FUZZ_SEED=1 cargo --config 'target."cfg(unix)".runner = "$(CURDIR)/scripts/test-runner.sh"' \
 		test --workspace --no-fail-fast
+
+.PHONY: test-install
+test-install: deps-test ## install a debug build into a temporary directory, try it, uninstall it
+	scripts/test-install.sh
 
 .PHONY: test-instructions
 test-instructions: deps-test ## compare the instructions that an event takes with what is recorded
@@ -62,7 +99,7 @@ else
 endif
 
 .PHONY: lint
-lint: lint-format lint-clippy lint-docs lint-bpf ## check formatting, clippy, the documentation's links, bpf/ on arm64
+lint: lint-format lint-clippy lint-docs lint-bpf lint-shell lint-deny lint-rebuild ## check formatting, code, links, scripts, dependencies
 
 .PHONY: lint-format
 lint-format: deps-lint
@@ -80,7 +117,31 @@ lint-docs: deps-lint
 
 .PHONY: lint-bpf
 lint-bpf: deps-lint
+	cargo xtask lint
 	cargo xtask bpf --arch arm64
+
+.PHONY: lint-shell
+lint-shell: deps-lint
+	shellcheck $(SHELL_SCRIPTS)
+
+# Building cargo-deny takes five minutes of processor time: it runs where somebody has installed it. Advisories come
+# from a repository on the network, so DENY="advisories" asks for them.
+DENY ?= bans licenses sources
+.PHONY: lint-deny
+lint-deny:
+	@if cargo deny --version >/dev/null 2>&1; then \
+		set -x; cargo deny --locked check $(DENY); \
+	else \
+		echo "NOT CHECKED: licences and sources of dependencies; to check them: cargo install --locked cargo-deny" >&2; \
+	fi
+
+# A build script that always runs again makes every build slow.
+.PHONY: lint-rebuild
+lint-rebuild: deps-lint
+	cargo build --workspace --bins --tests
+	@again=$$(cargo build --workspace --bins --tests --message-format=json 2>/dev/null | grep '"fresh":false' \
+		| sed 's/.*"package_id":"\([^"]*\)".*/\1/' | sort -u); \
+	if [ -n "$$again" ]; then echo "a second build, with nothing changed, compiled again:" >&2; echo "$$again" >&2; exit 1; fi
 
 .PHONY: fmt
 fmt: deps-lint ## format Rust and BPF C
@@ -97,11 +158,11 @@ bench-quick: deps-test ## the same, short and less exact
 	cargo xtask bench --quick
 
 .PHONY: bench-hostile
-bench-hostile: deps-test ## measure what a program can do to the machine while ringwatch looks on
+bench-hostile: deps-test ## measure what a hostile program can do to the machine while ringwatch traces
 	cargo xtask bench --hostile
 
 .PHONY: fuzz-rings
-fuzz-rings: deps-test ## for SECONDS (60), compare what programs made by chance did with what ringwatch tells
+fuzz-rings: deps-test ## for SECONDS (60), compare what randomly made programs did with what ringwatch reports
 	cargo build --workspace --bins --tests
 	RINGWATCH_FUZZ_SECONDS=$(SECONDS) cargo --config 'target."cfg(unix)".runner = "$(CURDIR)/scripts/test-runner.sh"' \
 		test --package ringwatch --test kernel -- fuzz::
@@ -111,7 +172,7 @@ vm: deps-vm ## run the kernel-facing tests on all distribution kernels in virtua
 	cargo xtask vm $(KERNELS)
 
 .PHONY: dist
-dist: deps ## build one static executable
+dist: deps ## build one static executable, and an archive of it with man pages and completions
 	cargo xtask dist
 
 .PHONY: docs

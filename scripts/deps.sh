@@ -45,7 +45,12 @@ EOF
 		vm_packages
 		;;
 	vm) vm_packages ;;
-	lint) echo "clang-format clang-format checks the C of bpf/" ;;
+	lint)
+		cat <<'EOF'
+clang-format clang-format checks the C of bpf/
+shellcheck shellcheck checks the shell scripts
+EOF
+		;;
 	fuzz) echo "g++ c++ compiles libFuzzer" ;;
 	esac
 }

@@ -65,15 +65,15 @@ impl Opcode {
     }
 }
 
-/// What came of a write.
+/// The outcome of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// `result` bytes were written.
     Success,
-    /// Nothing was written: `error` tells why.
+    /// Nothing was written: `error` says why.
     Failure,
-    /// The kernel never told.
+    /// The kernel did not report it.
     Unknown,
 }
 
@@ -89,7 +89,7 @@ pub enum Completion {
     Skipped,
     /// It was cancelled without a CQE, since an earlier link with IOSQE_CQE_SKIP_SUCCESS failed.
     Link,
-    /// The kernel never told.
+    /// The kernel did not report it.
     Unseen,
     /// It was still in flight when tracing stopped.
     InFlight,
@@ -122,10 +122,10 @@ pub enum Executor {
     Kernel,
 }
 
-/// One write request made through io_uring, told when its outcome is known.
+/// One write request made through io_uring, reported once its outcome is known.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct IoWrite {
-    /// Path of the file in the submitter's mount namespace, from the kernel's own file object. Files without a path: pipe:\[inode\], socket:\[inode\], anon_inode:\[name\], memfd:name. Null where it is not known: path_unknown tells why.
+    /// Path of the file in the submitter's mount namespace, from the kernel's own file object. Files without a path: pipe:\[inode\], socket:\[inode\], anon_inode:\[name\], memfd:name. Null where it is not known: path_unknown says why.
     #[schemars(with = "Option<String>")]
     pub path: Option<Text>,
     /// The path's exact bytes in base64, where it is not UTF-8.
@@ -169,7 +169,7 @@ pub struct IoWrite {
     /// Name of the errno.
     #[schemars(with = "Option<String>")]
     pub error: Option<&'static str>,
-    /// What came of it.
+    /// The outcome.
     pub outcome: Outcome,
     /// How that became known.
     pub completion: Completion,
@@ -177,7 +177,7 @@ pub struct IoWrite {
     pub latency_ns: Option<u64>,
     /// Who handed the request to the kernel.
     pub submitter: Submitter,
-    /// Who carried it out. Null when nobody did or nobody told.
+    /// Who carried it out. Null when nothing did, or when it is unknown.
     pub executor: Option<Executor>,
     /// That thread, in the host's pid namespace. Null where it is not known.
     pub executor_host_tid: Option<u32>,

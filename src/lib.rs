@@ -1,4 +1,4 @@
-//! ringwatch tells of every write made through io_uring.
+//! ringwatch reports every write made through io_uring.
 //!
 //! The rooms, from the ground up; `tests/layers.rs` holds that each knows only those below it:
 //!

@@ -16,20 +16,20 @@ use crate::kernel::plan::{Plan, PlanKind, Unable, Wanted};
 use crate::kernel::probe::Probe;
 use crate::selection::Selection;
 
-/// Tell what this kernel offers, which probe plan would run and why, and what is missing.
+/// Report what this kernel offers, which probe plan would run and why, and what is missing.
 ///
-/// Every probe of the plan is loaded and attached for a moment. Exits with 1 when nothing can be traced.
+/// Every probe of the plan is loaded and briefly attached. The exit status is 1 if nothing can be traced.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// One JSON object.
+    /// Print one JSON object.
     #[arg(long)]
     json: bool,
 
-    /// Try this probe plan instead of the one that the kernel's facts suggest.
+    /// Try this probe plan instead of the one chosen for this kernel.
     #[arg(long, value_name = "PLAN")]
     probes: Option<PlanKind>,
 
-    /// Take the kernel's type information (BTF) from this file.
+    /// Read the kernel's type information (BTF) from this file.
     #[arg(long, value_name = "FILE")]
     btf: Option<PathBuf>,
 }
@@ -44,7 +44,7 @@ struct Report {
     probes: Vec<ProbeHealth>,
     /// The programs that were loaded.
     programs: Vec<Verified>,
-    /// What the plan tells.
+    /// What the plan can report.
     capabilities: Vec<Capability>,
     /// What keeps ringwatch from tracing.
     problem: Option<String>,
@@ -76,7 +76,7 @@ fn report(facts: Facts, sources: &Sources, forced: Option<PlanKind>) -> Report {
         problem: None,
         notes,
     };
-    // Everything that the plan can tell of, so that every program is seen by the verifier.
+    // Everything that the plan can report, so that every program is seen by the verifier.
     let all = Wanted { tree: true, ..Selection::all().wanted(true) };
     let (mut plan, wanted, left_out) = match Plan::most(&report.facts, all, forced) {
         Ok(most) => most,
@@ -185,7 +185,7 @@ fn text(report: &Report) -> String {
         let _ = writeln!(out, "  {:<26} {verdict}", health.probe.place());
     }
     for capability in &report.capabilities {
-        let _ = writeln!(out, "tells          {}: {} ({})", capability.name, yes(capability.yes), capability.how);
+        let _ = writeln!(out, "reports        {}: {} ({})", capability.name, yes(capability.yes), capability.how);
     }
     for note in &report.notes {
         let _ = writeln!(out, "note           {note}");

@@ -7,13 +7,13 @@ use clap::Args;
 use super::{Exit, Failure, print};
 use crate::manual;
 
-/// List the events, or show the manual of one.
+/// List the events, or show one event's manual.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The event.
+    /// Show the manual of this event.
     name: Option<String>,
 
-    /// The JSON Schema: of the event's data, or without a name of a whole line.
+    /// Print the JSON Schema of the event's data or, without NAME, of a line of `trace -o json`.
     #[arg(long)]
     schema: bool,
 }
@@ -21,10 +21,10 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let page = match &arguments.name {
         None => None,
-        Some(name) => Some(manual::page(name).ok_or_else(|| {
-            let known: Vec<_> = manual::PAGES.iter().map(|p| p.name).collect();
-            Failure::Usage(format!("there is no event `{name}`: the events are {}", known.join(", ")))
-        })?),
+        Some(name) => Some(
+            manual::page(name)
+                .ok_or_else(|| Failure::Usage(format!("unknown event `{name}`: `ringwatch events` lists them")))?,
+        ),
     };
     let text = match (page, arguments.schema) {
         (Some(page), true) => format!("{:#}\n", page.schema()),

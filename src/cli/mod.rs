@@ -7,21 +7,30 @@ mod rings;
 mod stat;
 mod trace;
 
+use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::anyhow;
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::kernel::facts::{self, Sources};
 use crate::kernel::plan::PlanKind;
 use crate::say;
 
-/// See every write made through io_uring: who asked for it, which file, where, how many bytes, what came of it,
-/// how long it took.
+const EXAMPLES: &str = "Examples:
+  ringwatch trace                    every io_uring write on this machine, as it completes
+  ringwatch stat -- COMMAND          a command's rates, latencies and errors, and what they mean
+  ringwatch rings                    every io_uring instance, and the processes that hold it";
+
+const ROOT: &str = "Tracing needs root, or CAP_BPF and CAP_PERFMON.";
+
+/// Report every write made through io_uring: the process, the file, the position, the bytes, the result and the latency.
 #[derive(Debug, Parser)]
 #[command(name = "ringwatch", version, propagate_version = true, max_term_width = 100)]
+#[command(after_help = format!("{EXAMPLES}\n\n{ROOT}"))]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -79,11 +88,20 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 fn sources(btf: Option<&Path>, forced: Option<PlanKind>) -> Result<Sources, Failure> {
     if let Some(file) = btf {
         facts::check_btf(file).map_err(|why| {
-            anyhow!("{} is no BTF of a kernel: {why}; give a file such as /sys/kernel/btf/vmlinux is", file.display())
+            anyhow!(
+                "cannot use {} as the kernel's BTF: {why}; it must be a file like /sys/kernel/btf/vmlinux",
+                file.display()
+            )
         })?;
     }
     let all = matches!(forced, Some(PlanKind::Kprobe | PlanKind::KprobeLegacy));
     Ok(Sources { btf: btf.map(Path::to_owned), all })
+}
+
+/// The definition of the command line, of which manuals and completions are made.
+#[must_use]
+pub fn command() -> clap::Command {
+    Arguments::command()
 }
 
 /// Runs the program.
@@ -92,7 +110,18 @@ pub fn main() -> ExitCode {
     // A limit of a file's size fails the write as a full disk does. A handler, and not to ignore the signal: the command
     // behind `--` gets the default back.
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
-    let outcome = match Arguments::parse().command {
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| match error.kind() {
+        // `ringwatch` alone: what to type, and not all of the help.
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = writeln!(
+                std::io::stderr(),
+                "Usage: ringwatch COMMAND\n\n{EXAMPLES}\n\n{ROOT} `ringwatch --help` lists all commands."
+            );
+            std::process::exit(2);
+        }
+        _ => error.exit(),
+    });
+    let outcome = match arguments.command {
         Command::Trace(arguments) => trace::run(arguments),
         Command::Stat(arguments) => stat::run(arguments),
         Command::Check(arguments) => check::run(&arguments),
@@ -115,7 +144,6 @@ pub fn main() -> ExitCode {
 
 /// Writes to standard output; a reader that left early is no error.
 fn print(text: &str) -> anyhow::Result<()> {
-    use std::io::Write as _;
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
@@ -127,10 +155,8 @@ fn print(text: &str) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     #[test]
     fn the_arguments_are_consistent() {
-        super::Arguments::command().debug_assert();
+        super::command().debug_assert();
     }
 }

@@ -20,30 +20,30 @@ use crate::output::Style;
 use crate::rings::{self, Inventory, Kernel, Ring};
 use crate::say;
 
-/// List every ring on the machine now, also those older than ringwatch: who holds it, its flags and queues, its poll
-/// thread and workers, and what is registered with it.
+/// List every io_uring instance (ring) on the machine, whenever it was created: the processes that hold it, its flags and
+/// queues, its poll thread and workers, and what is registered with it.
 ///
-/// A ring that several processes hold is one line. PID 4711+2: two more processes hold it. FD r0: registered with a
-/// thread; mapped: neither, but its memory is mapped. CQ 5/16+: the kernel holds back more completions. --json has all
+/// A ring held by several processes is one line. PID 4711+2: two more processes hold it. FD r0: registered with a
+/// thread; mapped: only its memory is mapped. CQ 5/16+: more completions wait in the kernel. --json shows everything
 /// that is known.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  ringwatch rings\n  ringwatch rings --watch 2s\n  ringwatch rings --json -p 4711\n  ringwatch rings --schema"
 )]
 pub(super) struct Arguments {
-    /// One JSON object a line, one ring each.
+    /// Print one JSON object per line, one for each ring.
     #[arg(long)]
     json: bool,
 
-    /// Look again and again: 500ms, 2s, 1m. Ctrl-C ends it.
+    /// Refresh at this interval until Ctrl-C: 500ms, 2s, 1m.
     #[arg(long, value_name = "INTERVAL", num_args = 0..=1, default_missing_value = "1s", value_parser = interval)]
     watch: Option<Duration>,
 
-    /// Only rings that this process holds. May be given several times.
+    /// Show only rings held by this process. May be repeated.
     #[arg(short, long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
     pid: Vec<u32>,
 
-    /// The JSON Schema of a line of --json.
+    /// Print the JSON Schema of a line of --json.
     #[arg(long, conflicts_with_all = ["json", "watch", "pid"])]
     schema: bool,
 
@@ -119,7 +119,7 @@ fn kernel(from: Option<From>, storage: &mut Storage) -> anyhow::Result<Option<Ke
     if from == Some(From::Bpf) {
         anyhow::bail!("{why}");
     }
-    say!("only what /proc shows, without flags, threads, registered-only rings and processes of others: {why}");
+    say!("reading /proc only, which shows no flags, threads, registered-only rings or other users' processes: {why}");
     Ok(None)
 }
 

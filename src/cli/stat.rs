@@ -12,34 +12,32 @@ use crate::output::Style;
 use crate::stat::render::Layout;
 use crate::stat::{self, Config};
 
-/// Sum writes up in the kernel: rates, latencies, sizes, errors, who carried them out, files, processes, and what that
-/// means.
+/// Summarize writes in the kernel: rates, latencies, sizes, errors, executors, files and processes, with findings.
 ///
-/// The sums are told at the end: after --duration, at Ctrl-C, or when the command behind `--` ends. With --path, the
-/// sums are those of the files that match: without errors, histograms, executors and processes, which are not known by
-/// file.
+/// The summary is printed at the end: after --duration, at Ctrl-C, or when the command ends. With --path it covers the
+/// matching files, without errors, histograms, executors and processes, which are not counted per file.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  ringwatch stat -- fio --ioengine=io_uring --name=j --rw=write --size=1M\n  ringwatch stat -p 4711 --duration 10s\n  ringwatch stat --interval 1s --json"
 )]
 pub(super) struct Arguments {
-    /// Tell what happened since the last time so often as well: 1s, 5m.
+    /// Also print a summary of each interval of this length: 1s, 5m.
     #[arg(long, value_name = "TIME", value_parser = interval)]
     interval: Option<Duration>,
 
-    /// One JSON object a line.
+    /// Print one JSON object per line.
     #[arg(long)]
     json: bool,
 
-    /// The JSON Schema of such a line.
+    /// Print the JSON Schema of a line of --json.
     #[arg(long)]
     schema: bool,
 
-    /// Show this many files and processes by bytes, and as many by time; with --json, all are told.
+    /// Show the top N files and processes by bytes, and the top N by time; --json shows all.
     #[arg(long, value_name = "N", default_value = "5")]
     top: usize,
 
-    /// Keep sums of this many files, and of as many threads; what goes beyond is summed up together.
+    /// Count up to N files and N threads separately; the rest are counted together.
     #[arg(long, value_name = "N", default_value = "8192", value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     rows: u32,
 
@@ -74,7 +72,7 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
 /// Long enough to sum up.
 fn interval(text: &str) -> Result<Duration, String> {
     match duration(text)? {
-        short if short < Duration::from_millis(100) => Err("an interval is 100ms at least".to_owned()),
+        short if short < Duration::from_millis(100) => Err("the shortest interval is 100ms".to_owned()),
         time => Ok(time),
     }
 }

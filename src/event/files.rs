@@ -27,7 +27,7 @@ pub struct VfsWrite {
     /// Name of the errno.
     #[schemars(with = "Option<String>")]
     pub error: Option<&'static str>,
-    /// What came of it.
+    /// The outcome.
     pub outcome: Outcome,
     /// Thread that made the call, in the host's pid namespace.
     pub worker_host_tid: u32,
@@ -50,7 +50,7 @@ pub struct SecurityFileOpen {
     /// Name of the errno.
     #[schemars(with = "Option<String>")]
     pub error: Option<&'static str>,
-    /// What came of it.
+    /// The outcome.
     pub outcome: Outcome,
     /// Thread that opens, in the host's pid namespace; for io_uring that may be a worker of io-wq.
     pub worker_host_tid: u32,

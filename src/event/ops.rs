@@ -90,7 +90,7 @@ pub struct Request {
     /// Name of the errno.
     #[schemars(with = "Option<String>")]
     pub error: Option<&'static str>,
-    /// What came of it.
+    /// The outcome.
     pub outcome: Outcome,
     /// How that became known.
     pub completion: Completion,
@@ -100,7 +100,7 @@ pub struct Request {
     pub submitter: Submitter,
     /// Thread that submitted the request, in the host's pid namespace; for SQPOLL rings the thread that created the ring.
     pub worker_host_tid: u32,
-    /// Who carried it out. Null when nobody did or nobody told.
+    /// Who carried it out. Null when nothing did, or when it is unknown.
     pub executor: Option<Executor>,
     /// That thread, in the host's pid namespace. Null where it is not known.
     pub executor_host_tid: Option<u32>,

@@ -11,7 +11,7 @@ use serde::{Serialize, Serializer};
 
 use super::Root;
 
-/// A string from the kernel, kept once as its exact bytes, however it is told. Cheap to clone.
+/// A string from the kernel, kept once as its exact bytes, however it is shown. Cheap to clone.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Text {
     bytes: Arc<[u8]>,
@@ -89,7 +89,7 @@ impl Serialize for Text {
     }
 }
 
-/// Bytes that are told in base64.
+/// Bytes that are shown in base64.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Base64(Arc<[u8]>);
 

@@ -19,13 +19,13 @@ pub use self::look::{Error, Inventory, Kernel, proc};
 pub use self::table::table;
 use crate::event::Timestamp;
 
-/// Who told of a ring.
+/// How a ring was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
     /// The kernel's own structures, by BPF iterators.
     Bpf,
-    /// The files under /proc, which tell less.
+    /// The files under /proc, which show less.
     Proc,
 }
 
@@ -35,14 +35,14 @@ pub struct Ring {
     /// When it was looked at.
     #[schemars(with = "String")]
     pub timestamp: Timestamp,
-    /// Who told. What only the kernel's own structures tell is null with `proc`.
+    /// How the ring was found. What only the kernel's own structures show is null with `proc`.
     pub source: Source,
     /// The inode number of the ring, as in /proc/PID/fdinfo and /proc/PID/maps: it names the ring while it exists. Null on kernels where all rings share one.
     pub inode: Option<u64>,
     /// When the ring was created. Null on kernels that do not keep it.
     #[schemars(with = "Option<String>")]
     pub created: Option<Timestamp>,
-    /// Its IORING_SETUP_* flags by name, without that prefix; bits without a name as hex numbers. Null where only /proc told.
+    /// Its IORING_SETUP_* flags by name, without that prefix; bits without a name as hex numbers. Null where only /proc was read.
     pub flags: Option<Vec<String>>,
     /// Entries of the submission queue.
     pub sq_entries: Option<u32>,
@@ -64,7 +64,7 @@ pub struct Ring {
     pub personality_count: Option<u32>,
     /// These credentials, at most 16.
     pub personalities: Option<Vec<Personality>>,
-    /// Threads that created the ring or called io_uring_enter on it, at most 16. Null where only /proc told, and before 5.11.
+    /// Threads that created the ring or called io_uring_enter on it, at most 16. Null where only /proc was read, and before 5.11.
     pub threads: Option<Vec<Thread>>,
     /// Processes that hold it.
     pub processes: Vec<Holder>,
@@ -162,7 +162,7 @@ pub struct Worker {
     pub cpu_time_ms: Option<u64>,
 }
 
-/// Personalities that are told; `RW_RING_CREDS`.
+/// Personalities that are reported; `RW_RING_CREDS`.
 const PERSONALITIES_MAX: usize = 16;
 
 const SQPOLL: u32 = 1 << 1;
@@ -172,7 +172,7 @@ fn used(head: u32, tail: u32, entries: u32) -> Option<u32> {
     Some(tail.wrapping_sub(head)).filter(|&used| used <= entries)
 }
 
-/// A ring as one look at it told, whoever looked.
+/// A ring as one scan found it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Facts {
     pub(crate) inode: Option<u64>,
@@ -214,7 +214,7 @@ pub(crate) enum Hold {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Owner {
     pub(crate) host_pid: u32,
-    /// Where the kernel told, in ns since boot: which of the processes that had this id.
+    /// Where the kernel says so, in ns since boot: which of the processes that had this id.
     pub(crate) start: Option<u64>,
     pub(crate) pid: Option<u32>,
     pub(crate) name: Option<String>,

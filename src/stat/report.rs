@@ -36,7 +36,7 @@ pub struct Totals {
     pub bytes_per_second: f64,
     /// Writes that failed.
     pub failed: u64,
-    /// Writes of which the kernel never told what came of them, or that were in flight when counting stopped.
+    /// Writes whose outcome the kernel did not report, or that were in flight when counting stopped.
     pub unknown: u64,
     /// Writes of fewer bytes than were asked for.
     pub short: u64,
@@ -57,7 +57,7 @@ pub struct Completions {
     pub skipped: u64,
     /// Cancelled without a CQE.
     pub link: u64,
-    /// The kernel never told.
+    /// The kernel did not report it.
     pub unseen: u64,
     /// Still in flight when counting stopped.
     pub in_flight: u64,
@@ -65,7 +65,7 @@ pub struct Completions {
     pub untracked: u64,
 }
 
-/// A distribution in buckets of at most 3.2 % width: each value is told with an error of at most 1.6 %.
+/// A distribution in buckets of at most 3.2 % width: each value has an error of at most 1.6 %.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Distribution {
     /// Values.
@@ -116,7 +116,7 @@ impl Distribution {
 /// The share of one executor.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct ByExecutor {
-    /// Who carried the writes out. Null: nobody, or nobody told.
+    /// Who carried the writes out. Null: nothing did, or it is unknown.
     pub executor: Option<Executor>,
     /// Writes.
     pub writes: u64,
@@ -154,7 +154,7 @@ pub struct Row {
     pub timed: u64,
     /// Writes that failed.
     pub failed: u64,
-    /// Writes of which the kernel never told what came of them.
+    /// Writes whose outcome the kernel did not report.
     pub unknown: u64,
     /// Writes of fewer bytes than were asked for.
     pub short: u64,
@@ -299,7 +299,7 @@ pub struct Poller {
     pub watched_ns: u64,
     /// CPU time that it used of that.
     pub cpu_ns: u64,
-    /// CPU time in which it found work. Null where the kernel does not tell (before 6.9).
+    /// CPU time in which it found work. Null where the kernel does not report it (before 6.9).
     pub work_ns: Option<u64>,
     /// Writes of its process meanwhile, of whatever ring.
     pub writes: u64,

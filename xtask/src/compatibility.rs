@@ -34,7 +34,7 @@ const ELSEWHERE: &str = "\
 No package of these kernels is to be had, so they were built from their sources (x86-64, gcc 12, a small configuration with
 MEMCG and BTF) and run under emulation, in the last week of November 2026. Their verifiers refused the programs of then
 (commit 35c9f68), so the figures are of those with trial mends: of bounds, of arguments as numbers, and of a ring's files
-before 5.13. Those of today have mends of their own and were not run there; `tests/kernel/verifier/` tells that the verifiers of
+before 5.13. Those of today have mends of their own and were not run there; `tests/kernel/verifier/` shows that the verifiers of
 5.4 and 5.6 would take them.
 
 | Kernel | Plans | Result |
@@ -43,7 +43,7 @@ before 5.13. Those of today have mends of their own and were not run there; `tes
 | 5.4.286 | kprobe-legacy | 18,825 of the corpus's 18,920 writes equal in all fields; 78 without an event (refused before their first attempt), 17 by presumptions of the workload. Of 90 single writes 5 that failed before their file told late as unknown, since mended. Bursts of 2,000 to 20,000 writes: each told or counted as lost; 8.4 % of O_DIRECT on SQPOLL with unknown outcome |
 | 5.6.4 | fentry, kprobe | 18,871 of 19,004 equal in all fields (plan kprobe); others without an event (refused before `io_write`), executor `kernel` for `io-wq` (21) and `fd` -1 for null (23), both since mended. 8 of 18 writes first seen in a worker told as the ring creator's, since mended |
 
-On 5.4.286 followers of links and drained writes were told with the executor `kernel`, and on both kernels
+On 5.4.286 followers of links and drained writes were reported with the executor `kernel`, and on both kernels
 `sqpoll_host_tid` was null: since mended.
 ";
 
@@ -55,7 +55,7 @@ const NOT_RUN: &str = "\
 - **5.3**: like 5.4, by the kernel's sources alone.
 - **5.5 to 5.9 but 5.6, 5.11 to 5.19, 6.2 to 6.11, 6.13 to 6.15**: not obtainable as packages that start without building a kernel.
 - **Other processors than x86-64**: the programs are compiled for arm64, but not loaded there.
-- **Kernels configured otherwise**: Debian's have BTF, kprobes, function tracing and io_uring. `ringwatch check` tells what
+- **Kernels configured otherwise**: Debian's have BTF, kprobes, function tracing and io_uring. `ringwatch check` reports what
   another one lacks.
 ";
 

@@ -9,6 +9,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
+use crate::share;
+
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 const ARCHITECTURE: &str = "x86_64";
 
@@ -27,7 +29,42 @@ pub(crate) fn run() -> Result<()> {
     let path = directory.join(format!("ringwatch-{}-{ARCHITECTURE}", env!("CARGO_PKG_VERSION")));
     let size = fs::copy(&ringwatch, &path).with_context(|| format!("cannot write {}", path.display()))?;
     println!("{} ({:.1} MB, no shared libraries)", path.display(), size as f64 / 1e6);
+    let archive = archive(&path)?;
+    println!("{} (with man pages and completions; unpack it into /usr/local)", archive.display());
     Ok(())
+}
+
+/// The executable, and what a prefix has beside it, as a prefix has them.
+fn archive(executable: &Path) -> Result<PathBuf> {
+    let archive = executable.with_file_name(format!("{}.tar.gz", name_of(executable)?));
+    let prefix = tempfile::tempdir().context("cannot make a directory")?;
+    let at = |name: &str| prefix.path().join(name);
+    for directory in ["bin", "share"] {
+        fs::create_dir(at(directory)).with_context(|| format!("cannot make {directory}"))?;
+    }
+    share::write(&at("share"))?;
+    let doc = at("share/doc/ringwatch");
+    fs::create_dir_all(&doc).context("cannot make share/doc")?;
+    let copies = ["LICENSE-APACHE", "LICENSE-MIT", "bpf/LICENSE", "README.md"]
+        .map(|name| (root().map(|root| root.join(name)), doc.join(name.replace("bpf/LICENSE", "LICENSE-BPF"))));
+    for (from, to) in copies.into_iter().chain([(Ok(executable.to_owned()), at("bin/ringwatch"))]) {
+        let from = from?;
+        fs::copy(&from, &to).with_context(|| format!("cannot copy {}", from.display()))?;
+    }
+    let status = Command::new("tar")
+        .args(["--create", "--gzip", "--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--file"])
+        .arg(&archive)
+        .arg("--directory")
+        .arg(prefix.path())
+        .args(["bin", "share"])
+        .status()
+        .context("cannot run tar")?;
+    ensure!(status.success(), "tar failed ({status})");
+    Ok(archive)
+}
+
+fn name_of(file: &Path) -> Result<&str> {
+    file.file_name().and_then(|name| name.to_str()).context("the executable has no name")
 }
 
 /// The project's directory.
@@ -129,6 +166,19 @@ mod tests {
         assert!(!is_static(&elf(3))?);
         assert!(is_static(&elf(1)[..64]).is_err());
         assert!(is_static(b"#!/bin/sh").is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn the_archive_is_a_prefix() -> Result<()> {
+        let directory = tempfile::tempdir()?;
+        let executable = directory.path().join("ringwatch-1-x");
+        fs::write(&executable, "program")?;
+        let list = Command::new("tar").arg("--list").arg("--file").arg(archive(&executable)?).output()?;
+        let list = String::from_utf8(list.stdout)?;
+        for file in ["bin/ringwatch", "share/man/man1/ringwatch-trace.1", "share/doc/ringwatch/LICENSE-BPF"] {
+            assert!(list.lines().any(|line| line == file), "no {file}: {list}");
+        }
         Ok(())
     }
 }

@@ -7,6 +7,8 @@ mod dist;
 mod docs;
 mod fuzz_rings;
 mod instructions;
+mod lint;
+mod share;
 mod table;
 mod vm;
 
@@ -24,12 +26,16 @@ enum Chore {
     Growth(bench::growth::Arguments),
     /// Compile the programs of bpf/ for processors that this machine may not have.
     Bpf(bpf::Arguments),
-    /// Build one static executable: target/dist/ringwatch-VERSION-x86_64.
+    /// Build one static executable: target/dist/ringwatch-VERSION-x86_64, and an archive with its man pages and completions.
     Dist,
-    /// Make programs of io_uring by chance, and compare what each request did with what ringwatch tells.
+    /// Run random io_uring programs, and compare what each request did with what ringwatch reports.
     FuzzRings(fuzz_rings::Arguments),
     /// Count the instructions that an event takes in ringwatch, and compare with what is recorded.
     Instructions(instructions::Arguments),
+    /// Look for mistakes in the C of bpf/.
+    Lint,
+    /// Write the man pages and the completions for bash, zsh and fish.
+    Share(share::Arguments),
     /// Run the kernel-facing tests on distribution kernels in virtual machines.
     Vm(vm::Arguments),
 }
@@ -43,6 +49,8 @@ fn main() -> ExitCode {
         Chore::Dist => dist::run(),
         Chore::FuzzRings(arguments) => fuzz_rings::run(&arguments),
         Chore::Instructions(arguments) => instructions::run(&arguments),
+        Chore::Lint => lint::run(),
+        Chore::Share(arguments) => share::run(&arguments),
         Chore::Vm(arguments) => vm::run(&arguments),
     };
     match done {

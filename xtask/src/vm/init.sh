@@ -1,4 +1,5 @@
 #!/bin/busybox sh
+# shellcheck shell=dash
 # The first process of the guest: mounts what a machine has, runs run.sh of the disk, and powers off.
 export PATH=/bin HOME=/root TERM=dumb
 if [ "$1" != moved ]; then

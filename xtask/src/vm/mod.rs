@@ -39,7 +39,7 @@ pub(crate) struct Arguments {
     /// Kernels, such as 6.12, or `newest` [default: all]
     #[arg(value_name = "SERIES")]
     series: Vec<String>,
-    /// Tell what would run, and whether it has been fetched
+    /// List what would run, and whether it has been fetched
     #[arg(long)]
     list: bool,
     /// Only the tests whose name contains this

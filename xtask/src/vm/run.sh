@@ -1,9 +1,10 @@
+# shellcheck shell=dash
 # What the guest does: tells of the kernel, then runs the tests. Their outcomes go to the second serial port as JSON.
 # Before this, guest.rs sets PLANS, FILTER and COST.
 cd /payload || exit
 export RINGWATCH_BIN=/payload/ringwatch RINGWATCH_WORKLOAD=/payload/ringwatch-workload RINGWATCH_TEST_DIR=/payload/tests
 # Only here may tests change the machine.
-export RINGWATCH_VM=1
+export RINGWATCH_VM=1 RUST_BACKTRACE=1
 # Of programs made by chance, the same few for each form.
 export RINGWATCH_FUZZ_PROGRAMS=5 RINGWATCH_FUZZ_SEED=1
 mkdir tests
