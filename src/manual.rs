@@ -102,7 +102,7 @@ worker of io-wq or the ring's polling thread did the work.",
         name: "io_issue_sqe",
         summary: "a request of any opcode",
         sets: &["io_uring"],
-        description: "Exactly one event for each request of any opcode, also those that work on no file, told when its outcome is known: so a program's whole use of io_uring is seen. Opcodes that are newer than ringwatch are told by their number. A request that another event tells of in particular is told by both where both are asked for.",
+        description: "Exactly one event for each request of any opcode, also those that work on no file, told when its outcome is known: so a program's whole use of io_uring is seen. Opcodes that are newer than ringwatch are told by their number. A request has one event: where a set or a pattern brought io_issue_sqe along (`-e io_uring`), it stands for the requests that no other event reports, and not for those of an event that was left out (`-e io_uring,-io_fsync`). Where it is asked for by name (`-e io_uring,io_issue_sqe`), it reports every request, also those that another event reports.",
         dependencies: REQUESTS,
         kernels: NEWER,
         use_cases: &[
