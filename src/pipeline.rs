@@ -7,13 +7,13 @@ use std::sync::{Arc, OnceLock};
 
 use globset::GlobSet;
 
+use crate::complain;
 use crate::enrich::{Clock, Enricher, Pressure};
 use crate::event::{Data, Event, EventsLost, LossCause};
 use crate::kernel::driver::Pins;
 use crate::loss::Losses;
 use crate::output::{Sink, Trouble};
 use crate::record::{Batch, decode};
-use crate::say;
 
 /// What the ring thread sends.
 #[derive(Debug)]
@@ -211,7 +211,7 @@ impl Outputs {
                 Err(Trouble::Failed { events, error }) => {
                     failed += events;
                     if !self.complained.iter().any(|name| name == sink.name()) {
-                        say!("cannot write to {}: {error}; tracing goes on", sink.name());
+                        complain!("cannot write to {}: {error}; tracing goes on", sink.name());
                         self.complained.push(sink.name().to_owned());
                     }
                 }

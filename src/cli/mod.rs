@@ -3,6 +3,7 @@
 mod check;
 mod events;
 mod follow;
+mod look;
 mod rings;
 mod stat;
 mod trace;
@@ -14,9 +15,9 @@ use std::sync::Arc;
 use anyhow::anyhow;
 use clap::{Parser, Subcommand};
 
+use crate::complain;
 use crate::kernel::facts::{self, Sources};
 use crate::kernel::plan::PlanKind;
-use crate::say;
 
 /// See every write made through io_uring: who asked for it, which file, where, how many bytes, what came of it,
 /// how long it took.
@@ -102,11 +103,11 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(exit) => exit,
         Err(Failure::Usage(message)) => {
-            say!("{message}");
+            complain!("{message}");
             Exit::Usage
         }
         Err(Failure::Other(error)) => {
-            say!("{error:#}");
+            complain!("{error:#}");
             Exit::Failure
         }
     }
