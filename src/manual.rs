@@ -101,7 +101,7 @@ worker of io-wq or the ring's polling thread did the work.",
         name: "io_issue_sqe",
         summary: "a request of any opcode",
         sets: &["io_uring"],
-        description: "Exactly one event for each request of any opcode, including those that work on no file, reported once its outcome is known: so all of a program's use of io_uring is visible. Opcodes newer than ringwatch are reported by number. A request that has an event of its own is reported by both if both are selected.",
+        description: "Exactly one event for each request of any opcode, including those that work on no file, reported once its outcome is known: so all of a program's use of io_uring is visible. Opcodes newer than ringwatch are reported by number. A request has one event: where a set or a pattern brought io_issue_sqe along (`-e io_uring`), it stands for the requests that no other event reports, and not for those of an event that was left out (`-e io_uring,-io_fsync`). Where it is asked for by name (`-e io_uring,io_issue_sqe`), it reports every request, also those that another event reports.",
         dependencies: REQUESTS,
         kernels: NEWER,
         use_cases: &[

@@ -98,6 +98,32 @@ pub fn number(name: &str) -> Option<u8> {
     OPCODES.iter().position(|&n| n == name).and_then(|i| u8::try_from(i).ok())
 }
 
+/// Whether the result of this opcode is a number of bytes.
+#[must_use]
+pub fn returns_bytes(name: &str) -> bool {
+    const TRANSFERS: [&str; 18] = [
+        "READ",
+        "READV",
+        "READ_FIXED",
+        "READV_FIXED",
+        "READ_MULTISHOT",
+        "WRITE",
+        "WRITEV",
+        "WRITE_FIXED",
+        "WRITEV_FIXED",
+        "SEND",
+        "SENDMSG",
+        "SEND_ZC",
+        "SENDMSG_ZC",
+        "RECV",
+        "RECVMSG",
+        "RECV_ZC",
+        "SPLICE",
+        "TEE",
+    ];
+    TRANSFERS.contains(&name) || matches!(name, "GETXATTR" | "FGETXATTR")
+}
+
 /// Whether an operation of this opcode that failed posts its CQE in spite of IOSQE_CQE_SKIP_SUCCESS, so that one without a
 /// CQE is known to have succeeded. The kernel does not mark these as failed, and takes some links back in silence; of opcodes
 /// that are not known nothing is said.

@@ -7,13 +7,13 @@ use std::sync::{Arc, OnceLock};
 
 use globset::GlobSet;
 
+use crate::complain;
 use crate::enrich::{Enricher, Pressure};
 use crate::event::{Data, Event, EventsLost, LossCause};
 use crate::kernel::driver::Pins;
 use crate::loss::Losses;
 use crate::output::{Sink, Trouble};
 use crate::record::{Batch, decode};
-use crate::say;
 use crate::time::Clock;
 
 /// What the ring thread sends.
@@ -212,7 +212,7 @@ impl Outputs {
                 Err(Trouble::Failed { events, error }) => {
                     failed += events;
                     if !self.complained.iter().any(|name| name == sink.name()) {
-                        say!("cannot write to {}: {error}; tracing goes on", sink.name());
+                        complain!("cannot write to {}: {error}; tracing goes on", sink.name());
                         self.complained.push(sink.name().to_owned());
                     }
                 }

@@ -151,6 +151,13 @@ pub struct Term {
     kinds: Vec<Kind>,
 }
 
+impl Term {
+    /// Whether it asks for io_issue_sqe in particular, and not for a set that it is part of.
+    fn names_every_request(&self) -> bool {
+        !self.out && self.kinds == [Kind::IoIssueSqe]
+    }
+}
+
 impl FromStr for Term {
     type Err = String;
 
@@ -167,13 +174,19 @@ impl FromStr for Term {
     }
 }
 
-/// The events that are told.
+/// The events that are reported.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Selection(Vec<Kind>);
+pub struct Selection {
+    kinds: Vec<Kind>,
+    /// `io_issue_sqe` also reports requests that have an event of their own.
+    every_request: bool,
+    /// Otherwise it does not report these either: they were left out by name.
+    left_out: Vec<Kind>,
+}
 
 impl Default for Selection {
     fn default() -> Self {
-        Self(vec![Kind::IoWrite])
+        Self { kinds: vec![Kind::IoWrite], every_request: false, left_out: vec![] }
     }
 }
 
@@ -181,10 +194,11 @@ impl Selection {
     /// Everything.
     #[must_use]
     pub fn all() -> Self {
-        Self(Kind::ALL.to_vec())
+        Self { kinds: Kind::ALL.to_vec(), every_request: true, left_out: vec![] }
     }
 
-    /// The terms in order; what begins by leaving something out, begins with the set io_uring.
+    /// The terms in order; what begins by leaving something out, begins with the set io_uring. A request is one event: where
+    /// `io_issue_sqe` comes by a set, it stands for the requests that no other event reports; by its own name, for all.
     ///
     /// # Errors
     /// Nothing is left.
@@ -194,23 +208,32 @@ impl Selection {
             Some(term) if term.out => Kind::ALL.into_iter().filter(|kind| kind.sets().contains(&"io_uring")).collect(),
             Some(_) => vec![],
         };
+        let (mut left_out, mut every_request) = (vec![], false);
         for term in terms {
+            every_request |= term.names_every_request();
+            every_request &= !(term.out && term.kinds.contains(&Kind::IoIssueSqe));
             chosen.retain(|kind| !term.kinds.contains(kind));
-            if !term.out {
-                chosen.extend(&term.kinds);
-            }
+            left_out.retain(|kind| !term.kinds.contains(kind));
+            if term.out { &mut left_out } else { &mut chosen }.extend(&term.kinds);
         }
         if chosen.is_empty() {
             return Err("--event leaves every event out".to_owned());
         }
         chosen.sort_unstable();
-        Ok(Self(chosen))
+        Ok(Self { kinds: chosen, every_request, left_out })
     }
 
-    /// Whether this event is told.
+    /// Whether this event is reported.
     #[must_use]
     pub fn has(&self, kind: Kind) -> bool {
-        self.0.contains(&kind)
+        self.kinds.contains(&kind)
+    }
+
+    /// Whether `io_issue_sqe` reports a request with an event of its own, or with none.
+    #[must_use]
+    pub fn has_as_any_request(&self, own: Option<Kind>) -> bool {
+        let elsewhere = |kind: Kind| self.has(kind) || self.left_out.contains(&kind);
+        self.has(Kind::IoIssueSqe) && (self.every_request || !own.is_some_and(elsewhere))
     }
 
     /// What the kernel side must watch; `life`: with the steps of each request.
@@ -223,14 +246,21 @@ impl Selection {
             modified: self.has(Kind::FileModification),
         };
         let mut wanted = Wanted { created: self.has(Kind::IoUringCreate), files, ..Wanted::default() };
+        let others = |kinds: &[Kind]| {
+            let mut set = [0; 4];
+            let others = kinds.iter().filter(|&&kind| kind != Kind::IoWrite).flat_map(|kind| kind.opcodes());
+            for number in others.filter_map(|name| opcode::number(name)) {
+                set[usize::from(number) / 64] |= 1 << (number % 64);
+            }
+            set
+        };
         if self.has(Kind::IoIssueSqe) {
-            return Wanted { writes: true, opcodes: [u64::MAX; 4], wide: true, life, ..wanted };
+            let unwanted = if self.every_request { &[][..] } else { &self.left_out };
+            let writes = !unwanted.contains(&Kind::IoWrite);
+            return Wanted { writes, opcodes: others(unwanted).map(|set: u64| !set), wide: true, life, ..wanted };
         }
         wanted.writes = self.has(Kind::IoWrite);
-        let others = self.0.iter().filter(|&&kind| kind != Kind::IoWrite).flat_map(|kind| kind.opcodes());
-        for number in others.filter_map(|name| opcode::number(name)) {
-            wanted.opcodes[usize::from(number) / 64] |= 1 << (number % 64);
-        }
+        wanted.opcodes = others(&self.kinds);
         wanted.life = life && (wanted.writes || wanted.others());
         wanted.wide = wanted.life;
         wanted
@@ -243,7 +273,7 @@ mod tests {
 
     fn names(terms: &[&str]) -> String {
         let terms: Vec<Term> = terms.iter().map(|t| t.parse().unwrap()).collect();
-        let kinds = Selection::new(&terms).unwrap().0;
+        let kinds = Selection::new(&terms).unwrap().kinds;
         kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(" ")
     }
 
@@ -258,6 +288,40 @@ mod tests {
         assert_eq!(names(&["-io_fsync"]).split(' ').count(), Kind::ALL.len() - 5);
         assert!("nothing".parse::<Term>().is_err_and(|e| e.contains("no event or set `nothing`")));
         assert!(Selection::new(&["io_write".parse().unwrap(), "-io_*".parse().unwrap()]).is_err());
+    }
+
+    fn selection(terms: &[&str]) -> Selection {
+        Selection::new(&terms.iter().map(|t| t.parse().unwrap()).collect::<Vec<_>>()).unwrap()
+    }
+
+    #[test]
+    fn a_request_is_one_event_unless_every_request_is_asked_for_by_name() {
+        let (write, fsync, nop) = (Some(Kind::IoWrite), Some(Kind::IoFsync), None);
+        let of = |terms: &[&str]| [write, fsync, nop].map(|own| selection(terms).has_as_any_request(own));
+        for set in [&["io_uring"][..], &["*"], &["io_*"]] {
+            assert_eq!(of(set), [false, false, true], "{set:?}");
+        }
+        for named in
+            [&["io_uring", "io_issue_sqe"][..], &["io_issue_sqe", "io_uring"], &["io_issue*"], &["io_issue_sqe"]]
+        {
+            assert_eq!(of(named), [true; 3], "{named:?}");
+        }
+        // What is left out does not come back by another name.
+        assert_eq!(of(&["io_uring", "-io_fsync"]), [false, false, true]);
+        assert_eq!(of(&["io_uring", "-io_fsync", "io_issue_sqe"]), [true; 3]);
+        // What was only not asked for does.
+        assert_eq!(of(&["io_[iw]*"]), [false, true, true]);
+        assert_eq!(of(&["io_uring", "-io_issue_sqe"]), [false; 3]);
+        assert_eq!(of(&["io_uring", "-io_fsync", "io_fsync"]), [false, false, true]);
+    }
+
+    #[test]
+    fn what_is_left_out_is_not_watched_either() {
+        let wanted = selection(&["io_uring", "-io_write", "-io_fsync"]).wanted(false);
+        assert!(!wanted.writes && wanted.wide);
+        assert_eq!(wanted.opcodes, [!(1 << opcode::number("FSYNC").unwrap()), u64::MAX, u64::MAX, u64::MAX]);
+        let every = selection(&["io_issue_sqe", "-io_write"]).wanted(false);
+        assert!(every.writes && every.opcodes == [u64::MAX; 4]);
     }
 
     #[test]

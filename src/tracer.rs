@@ -23,7 +23,7 @@ use crate::loss::Watch;
 use crate::output::{Sink, are_standard_streams_one};
 use crate::pipeline::{Message, Pipeline, Select, Signals, Summary};
 use crate::record::{Batch, Malformed};
-use crate::say;
+use crate::{complain, detail, say};
 
 /// What is traced, and for how long.
 #[derive(Debug)]
@@ -193,13 +193,14 @@ pub fn follow<C: Consumer>(
     let mut storage = Storage::default();
     let mut session = driver::start(&mut storage, plan, options)?;
     for complaint in session.health().iter().filter_map(ProbeHealth::complaint) {
-        say!("{complaint}");
+        complain!("{complaint}");
     }
     if session.plan().can_be_skipped() {
         say!(
             "on this kernel programs that read by helper can be preempted, and are skipped meanwhile: under load some writes are told late or without their submission, and counted as program_skipped"
         );
     }
+    describe(&session);
     let (status, left) = trace(&mut session, consumer, wake, limits, options.buffer_size)?;
     let counters = session.counters()?;
     Ok(Followed {
@@ -209,6 +210,18 @@ pub fn follow<C: Consumer>(
         unfollowed: counters.tree_full,
         left,
     })
+}
+
+/// How it is traced.
+fn describe(session: &Session<'_>) {
+    let plan = session.plan();
+    detail!("plan {}: {}", plan.kind, plan.why);
+    for health in session.health() {
+        detail!("probe {}: {}", health.probe.place(), health.outcome());
+    }
+    for capability in session.capabilities() {
+        detail!("reports {}: {} ({})", capability.name, if capability.yes { "yes" } else { "no" }, capability.how);
+    }
 }
 
 fn trace<C: Consumer>(
@@ -491,7 +504,7 @@ fn last_resort(mut signalled: UnixStream, held_up: &AtomicBool) {
         }
     }
     held_up.store(true, Ordering::SeqCst);
-    say!(
+    complain!(
         "the trace does not end: is there an output that nobody reads? Ctrl-C again ends it at once; what is not written yet is lost then"
     );
 }

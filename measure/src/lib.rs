@@ -3,7 +3,7 @@
 use std::sync::mpsc;
 
 use ringwatch::enrich::Enricher;
-use ringwatch::output::{Sink, Target};
+use ringwatch::output::{Look, Sink, Target};
 use ringwatch::pipeline::{Message, Pipeline, Select, Signals, Summary};
 use ringwatch::record::sample;
 
@@ -17,7 +17,7 @@ const FILES: u64 = 64;
 /// There is no such format, or /dev/null cannot be opened.
 pub fn feed(format: &str, writes: u64) -> Result<Summary, String> {
     let target: Target = format!("{format}:/dev/null").parse()?;
-    let sink = Sink::open(&target).map_err(|e| e.to_string())?;
+    let sink = Sink::open(&target, &Look::default()).map_err(|e| e.to_string())?;
     let (sender, messages) = mpsc::channel();
     let (spare, _spares) = mpsc::sync_channel(8);
     let mut left = writes;

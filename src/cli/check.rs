@@ -174,15 +174,7 @@ fn text(report: &Report) -> String {
         line("plan", &format!("{}: {}", plan.kind, plan.why));
     }
     for health in &report.probes {
-        let verdict = match &health.verdict {
-            Verdict::Attached { twin } => format!("attached, {}", twin.name()),
-            Verdict::Unsupported { reason } => format!("unsupported: this kernel has none; {reason}"),
-            Verdict::Broken { reason } => {
-                format!("broken: {reason}; {}", health.probe.without().unwrap_or("nothing works without it"))
-            }
-            Verdict::NotNeeded => "not needed".to_owned(),
-        };
-        let _ = writeln!(out, "  {:<26} {verdict}", health.probe.place());
+        let _ = writeln!(out, "  {:<26} {}", health.probe.place(), health.outcome());
     }
     for capability in &report.capabilities {
         let _ = writeln!(out, "reports        {}: {} ({})", capability.name, yes(capability.yes), capability.how);

@@ -17,8 +17,8 @@ use crate::kernel::driver::{self, FILTER_MAX, Options};
 use crate::kernel::facts::Facts;
 use crate::kernel::plan::{Plan, PlanKind, Wanted};
 use crate::loss::Losses;
-use crate::say;
 use crate::tracer::{self, Followed, Limits};
+use crate::{complain, say};
 
 #[derive(Debug, Args)]
 pub(super) struct Follow {
@@ -117,7 +117,7 @@ pub(super) fn started<T>(outcome: Result<T, tracer::Error>) -> Result<Result<T, 
         Ok(outcome) => Ok(Ok(outcome)),
         Err(error @ tracer::Error::Command(..)) => {
             let missing = matches!(&error, tracer::Error::Command(_, e) if e.kind() == std::io::ErrorKind::NotFound);
-            say!("{error}");
+            complain!("{error}");
             Ok(Err(Exit::Command(if missing { 127 } else { 126 })))
         }
         Err(other) => Err(other.into()),
@@ -139,10 +139,10 @@ pub(super) fn summarize(
     };
     say!("{told}, {lost} (plan: {})", followed.plan.kind);
     for (output, count) in unread {
-        say!("the reader of {output} left and did not get the last {count} of them at least");
+        complain!("the reader of {output} left and did not get the last {count} of them at least");
     }
     for lost in losses.iter() {
-        say!("lost {}: {}", lost.count, lost.cause.explain());
+        complain!("lost {}: {}", lost.count, lost.cause.explain());
     }
     if pressure.renewed > 0 {
         say!("--memory-limit was reached {} times: what was remembered had to be sent anew", pressure.renewed);

@@ -3,6 +3,7 @@
 mod check;
 mod events;
 mod follow;
+mod look;
 mod rings;
 mod stat;
 mod trace;
@@ -16,9 +17,9 @@ use anyhow::anyhow;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+use crate::complain;
 use crate::kernel::facts::{self, Sources};
 use crate::kernel::plan::PlanKind;
-use crate::say;
 
 const EXAMPLES: &str = "Examples:
   ringwatch trace                    every io_uring write on this machine, as it completes
@@ -131,11 +132,11 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(exit) => exit,
         Err(Failure::Usage(message)) => {
-            say!("{message}");
+            complain!("{message}");
             Exit::Usage
         }
         Err(Failure::Other(error)) => {
-            say!("{error:#}");
+            complain!("{error:#}");
             Exit::Failure
         }
     }

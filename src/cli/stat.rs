@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::follow::{Follow, duration, exit, started, summarize};
+use super::look::Talk;
 use super::{Exit, Failure, print};
 use crate::kernel::plan::Wanted;
 use crate::output::Style;
@@ -42,6 +43,9 @@ pub(super) struct Arguments {
     rows: u32,
 
     #[command(flatten)]
+    talk: Talk,
+
+    #[command(flatten)]
     follow: Follow,
 }
 
@@ -50,6 +54,7 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         print(&stat::manual::schema_file())?;
         return Ok(Exit::Success);
     }
+    arguments.talk.apply();
     let paths = arguments.follow.globs()?;
     let wanted = arguments.follow.wanted(Wanted::default());
     let plan = arguments.follow.plan(&wanted)?;

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::follow::{Follow, exit, started, summarize};
+use super::look::{Appearance, Talk};
 use super::{Exit, Failure};
 use crate::enrich::Enricher;
 use crate::kernel::facts;
@@ -17,7 +18,7 @@ use crate::tracer::{self, Config};
 /// and the processes that it starts are followed, and its exit status is ringwatch's.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  ringwatch trace -- fio --ioengine=io_uring --name=j --rw=write --size=1M\n  ringwatch trace -o json:/tmp/writes.json -o table --path '/etc/*'\n  ringwatch trace -p 4711 --duration 10s\n  ringwatch trace -e io_uring,-io_issue_sqe -o json"
+    after_help = "Examples:\n  ringwatch trace -- fio --ioengine=io_uring --name=j --rw=write --size=1M\n  ringwatch trace -o json:/tmp/writes.json -o table --path '/etc/*'\n  ringwatch trace -p 4711 --duration 10s\n  ringwatch trace -e io_uring -o json\n  ringwatch trace --columns TIME,PID,EXE,OP,RESULT,PATH --utc --date"
 )]
 pub(super) struct Arguments {
     /// Events, sets and patterns (`ringwatch events` lists them), by comma or several times; -NAME leaves one out.
@@ -38,10 +39,18 @@ pub(super) struct Arguments {
     limit: Option<u64>,
 
     #[command(flatten)]
+    talk: Talk,
+
+    #[command(flatten)]
+    appearance: Appearance,
+
+    #[command(flatten)]
     follow: Follow,
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
+    arguments.talk.apply();
+    let look = arguments.appearance.look(&arguments.output)?;
     let select = Select { paths: arguments.follow.globs()?, limit: arguments.limit };
     if arguments.output.iter().filter(|t| t.path.is_none()).count() > 1 {
         return Err(Failure::Usage("only one --output can go to standard output: give the others a path".to_owned()));
@@ -56,7 +65,7 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let flags = if wanted.wide { facts::request_flag_names(btf) } else { vec![] };
     let enricher =
         Enricher::new(selection, arguments.requests, flags).with_limit(arguments.follow.memory_limit).with_lookup();
-    let sinks = Sink::open_all(&arguments.output).map_err(|error| match error {
+    let sinks = Sink::open_all(&arguments.output, &look).map_err(|error| match error {
         Unfit::Same(..) => Failure::Usage(error.to_string()),
         Unfit::Open(..) => Failure::Other(error.into()),
     })?;

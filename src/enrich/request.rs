@@ -76,7 +76,7 @@ impl Enricher {
         {
             emit(&self.event(r, data));
         }
-        if self.selection.has(Kind::IoIssueSqe) {
+        if self.selection.has_as_any_request(kind) {
             let mut file = self.file(&r.write);
             if file.path.is_none() && kind.is_some_and(acts_on_descriptor) {
                 file.path_unknown.get_or_insert(PathUnknown::NoFile);

@@ -51,6 +51,19 @@ impl ProbeHealth {
         }
     }
 
+    /// For people: in which form it is attached, or why it is not.
+    #[must_use]
+    pub fn outcome(&self) -> String {
+        match &self.verdict {
+            Verdict::Attached { twin } => format!("attached, {}", twin.name()),
+            Verdict::Unsupported { reason } => format!("unsupported: this kernel has none; {reason}"),
+            Verdict::Broken { reason } => {
+                format!("broken: {reason}; {}", self.probe.without().unwrap_or("nothing works without it"))
+            }
+            Verdict::NotNeeded => "not needed".to_owned(),
+        }
+    }
+
     pub(crate) fn attached(choice: Choice) -> Self {
         Self { probe: choice.probe, verdict: Verdict::Attached { twin: choice.twin } }
     }

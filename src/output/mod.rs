@@ -17,7 +17,7 @@ use crate::time::Clock;
 pub use json::Json;
 use lines::Lines;
 pub(crate) use table::pad;
-pub use table::{Style, Table};
+pub use table::{Choice, Look, Style, Table, about_columns};
 pub use text::visible;
 
 /// How events are written.
@@ -104,7 +104,7 @@ impl Sink {
     ///
     /// # Errors
     /// The file cannot be made.
-    pub fn open(target: &Target) -> io::Result<Self> {
+    pub fn open(target: &Target, look: &Look) -> io::Result<Self> {
         let terminal = target.path.is_none() && io::stdout().is_terminal();
         let file = match &target.path {
             Some(path) => File::options().write(true).create(true).truncate(false).open(path)?,
@@ -115,7 +115,7 @@ impl Sink {
         let name = named(target);
         let encode: Box<dyn Encode> = match target.format {
             Format::Json => Box::new(Json::default()),
-            Format::Table => Box::new(Table::new(Style::detect(terminal))),
+            Format::Table => Box::new(Table::new(look.style(terminal), look)),
         };
         let own = target.path.is_some();
         Ok(Self { encode, lines: Lines::new(file), name, owed: 0, telling: None, closed: false, place, own })
@@ -125,8 +125,8 @@ impl Sink {
     ///
     /// # Errors
     /// A file cannot be made, or two outputs would overwrite each other.
-    pub fn open_all(targets: &[Target]) -> Result<Vec<Self>, Unfit> {
-        let open = |target: &Target| Self::open(target).map_err(|e| Unfit::Open(named(target), e));
+    pub fn open_all(targets: &[Target], look: &Look) -> Result<Vec<Self>, Unfit> {
+        let open = |target: &Target| Self::open(target, look).map_err(|e| Unfit::Open(named(target), e));
         let sinks: Vec<Self> = targets.iter().map(open).collect::<Result<_, _>>()?;
         for (i, sink) in sinks.iter().enumerate() {
             if let Some(other) = sinks[..i].iter().find(|other| other.place.would_mix(&sink.place)) {

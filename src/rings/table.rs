@@ -186,7 +186,7 @@ mod tests {
     fn one_line_a_ring() {
         let lines = table(&[ring()], Style { width: None, colour: false });
         let words: Vec<_> = lines[1].split_whitespace().collect();
-        let wanted = ["4711+1", "a\\u{1b}[31mb\\n", "3,7", "3/8", "-/16+", "77", "1.2s", "0", "4", "-", "1", "99s"];
+        let wanted = ["4711+1", "a\\u{1b}[31mb\\n", "3,7", "3/8", "-/16+", "77", "1.3s", "0", "4", "-", "1", "99s"];
         assert_eq!(words[..12], wanted);
         assert!(lines[1].ends_with("SQPOLL 0x80000000"));
     }

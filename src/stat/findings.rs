@@ -299,7 +299,7 @@ mod tests {
             (0..n).for_each(|_| sums.classes[class].latency.add(ns));
         }
         let text = &whole(&sums, vec![]).findings[0].text;
-        assert!(text.contains("(median 20us against median 2.0us inline)"), "{text}");
+        assert!(text.contains("(median 20us against median 2.1us inline)"), "{text}");
         // Another file's writes are among them.
         sums.classes[1].ends[0] = 1000;
         assert!(whole(&sums, vec![]).findings[0].text.contains("(mean 41us against median"));

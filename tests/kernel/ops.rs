@@ -41,7 +41,7 @@ fn operations(form: &[&str]) -> Result<()> {
     std::fs::create_dir(&work)?;
     let output = format!("json:{events}");
     let program = workload().display().to_string();
-    let mut arguments = vec!["trace", "-e", "io_uring", "-o", &output];
+    let mut arguments = vec!["trace", "-e", "io_uring,io_issue_sqe", "-o", &output];
     arguments.extend(form);
     arguments.extend(["--", &program, "ops", "--truth", &truth, "--dir", &work]);
     run(arguments)?.expect_success()?;

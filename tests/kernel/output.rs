@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 use nix::pty::{Winsize, openpty};
+use ringwatch::selection::Kind;
 use serde_json::Value;
 
 use crate::depth::{self, Depth};
@@ -13,6 +14,9 @@ use crate::support::{Test, command, directory, json_lines, ringwatch, run, workl
 
 pub(crate) const TESTS: &[Test] = &[
     ("a_table_fits_the_terminal_and_obeys_no_file_name", terminal),
+    ("eighty_columns_show_each_request_once_with_its_time_operation_result_and_name", eighty_columns),
+    ("the_looks_of_a_table_are_as_asked_for", looks),
+    ("quiet_and_verbose_messages", quiet_and_verbose),
     ("several_outputs_tell_the_same", several),
     ("every_event_fits_the_schema", schema),
     ("a_path_that_is_too_deep_says_so", too_deep),
@@ -24,16 +28,23 @@ pub(crate) const TESTS: &[Test] = &[
 /// Runs the odd names of the corpus on a terminal of `columns`; what it showed.
 fn on_terminal(columns: u16, no_colour: bool) -> Result<String> {
     let directory = directory()?;
-    let size = Winsize { ws_row: 40, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-    let pty = openpty(&size, None)?;
     let mut command = Command::new(ringwatch());
     command.args(["trace", "--"]).arg(workload()).arg("run");
     command.arg("--truth").arg(directory.path().join("truth"));
     command.arg("--dir").arg(directory.path().join("work")).args(["odd-names", "not-utf8", "bad-fd", "long-names"]);
-    command.stdin(Stdio::null()).stdout(pty.slave).stderr(Stdio::null()).env_remove("NO_COLOR");
     if no_colour {
         command.env("NO_COLOR", "1");
+    } else {
+        command.env_remove("NO_COLOR");
     }
+    shown(command, columns)
+}
+
+/// What a command shows on a terminal of `columns`.
+fn shown(mut command: Command, columns: u16) -> Result<String> {
+    let size = Winsize { ws_row: 40, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    let pty = openpty(&size, None)?;
+    command.stdin(Stdio::null()).stdout(pty.slave).stderr(Stdio::null()).env("TERM", "xterm");
     let mut child = command.spawn()?;
     // The command holds the terminal's other end: without it, reading ends with the child.
     drop(command);
@@ -67,6 +78,133 @@ fn terminal() -> Result<()> {
     for escape in shown.split('\x1b').skip(1) {
         ensure!(["[31m", "[33m", "[1m", "[0m"].iter().any(|c| escape.starts_with(c)), "{escape:?}");
     }
+    Ok(())
+}
+
+fn eighty_columns() -> Result<()> {
+    use unicode_width::UnicodeWidthStr as _;
+    let directory = directory()?;
+    let path = |name: &str| directory.path().join(name);
+    std::fs::create_dir(path("work"))?;
+    let mut trace = Command::new(ringwatch());
+    trace.args(["trace", "--utc", "--color=never", "-e", "io_uring", "-o", "table", "-o"]);
+    trace.arg(format!("json:{}", path("events").display())).arg("--").arg(workload()).args(["ops", "--truth"]);
+    trace.arg(path("truth")).arg("--dir").arg(path("work"));
+    let shown = shown(trace, 80)?.replace("\r\n", "\n");
+    let mut lines = shown.lines();
+    let titles = lines.next().context("nothing is shown")?;
+    ensure!(
+        titles.split_whitespace().collect::<Vec<_>>() == ["TIME", "UTC", "COMM", "OP", "RESULT", "PATH"],
+        "{titles}"
+    );
+    let events = json_lines(&path("events"))?;
+    ensure!(events.len() > 50 && lines.clone().count() == events.len(), "{} events: {shown}", events.len());
+    let mut whole = 0;
+    for (line, event) in lines.zip(&events) {
+        ensure!(line.width() <= 80, "{line}");
+        let data = &event["data"];
+        if event["event"] == "events_lost" {
+            continue;
+        }
+        let time = event["timestamp"].as_str().and_then(|t| t.get(11..23)).context("no time")?;
+        let operation = data["opcode"].as_str().unwrap_or("create");
+        let words: Vec<_> = line.split_whitespace().collect();
+        ensure!(words[0] == time && words.contains(&operation), "{line}\n{event}");
+        // A file that was opened into the table of registered ones has a place there.
+        let created = if event["event"] == "io_uring_create" { &data["fd"] } else { &data["result"] };
+        let result = match (data["error"].as_str(), data["fixed_slot"].as_i64().or(created.as_i64())) {
+            (Some(error), _) => error.to_owned(),
+            (None, Some(result @ 0..1000)) => result.to_string(),
+            (None, Some(_)) => continue,
+            (None, None) => "?".to_owned(),
+        };
+        ensure!(words.contains(&&*result), "no {result}: {line}\n{event}");
+        // Of two paths, either; of none in the kernel, the one that was given.
+        for key in ["path", "old_path", "new_path"] {
+            let name = data[key].as_str().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
+            if !name.is_empty() && name.len() < 8 && !name.contains([' ', '"', '\\']) {
+                ensure!(line.contains(name), "no {name}: {line}\n{event}");
+                whole += 1;
+            }
+        }
+    }
+    ensure!(whole > 20, "{whole} names: {shown}");
+    // What has an event of its own is not reported as any request as well.
+    let truths = json_lines(&path("truth"))?;
+    let asked = truths.iter().filter(|t| t["skipped"].is_null() && t["done"] != true);
+    let number = |of: &Value| of["data"]["user_data"].clone();
+    let requests = |name: &str| events.iter().filter(|e| e["event"] == name).collect::<Vec<_>>();
+    ensure!(requests("io_issue_sqe").iter().all(|e| Kind::of_opcode(opcode(e)).is_none()), "{shown}");
+    for truth in asked {
+        let name = truth["event"].as_str().context("a truth without an event")?;
+        let told = requests(name).iter().filter(|e| number(e) == number(truth)).count();
+        let again = requests("io_issue_sqe").iter().filter(|e| number(e) == number(truth)).count();
+        ensure!((told, again) == (1, 0), "{told} and {again} events for {truth}");
+    }
+    Ok(())
+}
+
+fn opcode(event: &Value) -> u8 {
+    event["data"]["opcode_number"].as_u64().and_then(|n| n.try_into().ok()).unwrap_or(u8::MAX)
+}
+
+/// What `burst` looks like, without a terminal.
+fn table(arguments: &[&str]) -> Result<String> {
+    let program = workload().display().to_string();
+    let mut all = vec!["trace"];
+    all.extend(arguments);
+    all.extend(["--", &program, "burst", "--writes", "3"]);
+    command(ringwatch(), &all)
+}
+
+fn looks() -> Result<()> {
+    let plain = table(&[])?;
+    ensure!(plain.lines().count() == 4 && !plain.contains('\x1b'), "{plain}");
+    ensure!(table(&["--color=always"])?.starts_with("\x1b[1mTIME "), "no colors");
+    let bare = table(&["--no-header", "--columns", "op,RESULT,path"])?;
+    let words: Vec<Vec<_>> = bare.lines().map(|line| line.split_whitespace().collect()).collect();
+    ensure!(words == [["WRITE", "512", "/dev/null"]; 3], "{bare}");
+    let dated = table(&["--date", "--utc", "--columns", "TIME,EVENT,PID,UID"])?;
+    let today = jiff::Timestamp::now().strftime("%Y-%m-%d ").to_string();
+    ensure!(dated.starts_with("TIME UTC ") && dated.lines().skip(1).all(|l| l.starts_with(&today)), "{dated}");
+    let zoned = Command::new(ringwatch())
+        .args(["trace", "--"])
+        .arg(workload())
+        .args(["burst", "--writes", "1"])
+        .env("TZ", "XYZ-05:30")
+        .output()?;
+    let zoned = String::from_utf8(zoned.stdout)?;
+    ensure!(zoned.starts_with("TIME +05:30 "), "{zoned}");
+    for (arguments, said) in [
+        (&["--columns", "TIME,SIZE"][..], "there is no column `SIZE`: the columns are TIME, EVENT"),
+        (&["--columns", "TIME", "-o", "json"], "--columns is for tables"),
+        (&["--color=perhaps"], "auto, always, never"),
+    ] {
+        let ended = run([&["trace"], arguments].concat())?;
+        ensure!(ended.code() == Some(2) && ended.stderr.contains(said), "{}", ended.stderr);
+    }
+    Ok(())
+}
+
+fn quiet_and_verbose() -> Result<()> {
+    let program = workload().display().to_string();
+    for of in ["trace", "stat"] {
+        let said = |arguments: &[&str]| -> Result<String> {
+            let ended = run([&[of], arguments, &["--", &program, "burst", "--writes", "3"]].concat())?;
+            ended.expect_success()?;
+            Ok(ended.stderr.lines().filter(|line| line.starts_with("ringwatch: ")).collect::<Vec<_>>().join("\n"))
+        };
+        ensure!(said(&["-q"])?.is_empty(), "{}", said(&["-q"])?);
+        ensure!(said(&[])?.contains(", none lost (plan: "), "no summary");
+        let verbose = said(&["--verbose"])?;
+        for part in
+            ["ringwatch: plan ", "ringwatch: probe io_uring_complete: attached, ", "ringwatch: reports CQ overflow"]
+        {
+            ensure!(verbose.contains(part), "{part}: {verbose}");
+        }
+    }
+    let ended = run(["trace", "-q", "--", "/nowhere"])?;
+    ensure!(ended.code() == Some(127) && ended.stderr.contains("/nowhere"), "{}", ended.stderr);
     Ok(())
 }
 

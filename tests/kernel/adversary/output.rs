@@ -64,7 +64,7 @@ fn names_in_json() -> Result<()> {
     let events = directory.path().join("events");
     let output = format!("json:{}", events.display());
     // The encoder of io_write, that of all others, and the long form of io_write.
-    for more in [&[][..], &["-e", "io_uring"], &["--requests"]] {
+    for more in [&[][..], &["-e", "io_uring,io_issue_sqe"], &["--requests"]] {
         let tracer = Tracer::start(&[&["-o", &output, "--uid", "65534"], more].concat())?;
         write_as_nobody(directory.path(), &path, "3")?;
         tracer.stop()?.expect_success()?;

@@ -28,7 +28,7 @@ impl Kinds {
     pub(super) fn arguments(self) -> &'static [&'static str] {
         match self {
             Self::Writes => &[],
-            Self::Requests => &["-e", "io_uring"],
+            Self::Requests => &["-e", "io_uring,io_issue_sqe"],
         }
     }
 }
