@@ -9,9 +9,11 @@ pub mod child;
 pub mod cli;
 pub mod enrich;
 pub mod event;
+pub mod filter;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod here;
+mod interrupt;
 pub mod json;
 pub mod kernel;
 pub mod loss;
@@ -25,3 +27,4 @@ pub mod say;
 pub mod selection;
 pub mod stat;
 pub mod tracer;
+pub mod watched;

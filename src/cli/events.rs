@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::{Exit, Failure, print};
 use crate::manual;
+use crate::selection::closest;
 
 /// List the events, or show the manual of one.
 #[derive(Debug, Args)]
@@ -22,8 +23,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let page = match &arguments.name {
         None => None,
         Some(name) => Some(manual::page(name).ok_or_else(|| {
-            let known: Vec<_> = manual::PAGES.iter().map(|p| p.name).collect();
-            Failure::Usage(format!("there is no event `{name}`: the events are {}", known.join(", ")))
+            let meant = closest(name).map_or_else(String::new, |meant| format!(": did you mean `{meant}`?"));
+            Failure::Usage(format!("there is no event `{name}`{meant} (`ringwatch events` lists them)"))
         })?),
     };
     let text = match (page, arguments.schema) {

@@ -2,7 +2,9 @@
 
 mod check;
 mod events;
+mod filters;
 mod follow;
+mod paths;
 mod rings;
 mod stat;
 mod trace;
@@ -90,7 +92,7 @@ fn sources(btf: Option<&Path>, forced: Option<PlanKind>) -> Result<Sources, Fail
 #[must_use]
 pub fn main() -> ExitCode {
     // A limit of a file's size fails the write as a full disk does. A handler, and not to ignore the signal: the command
-    // behind `--` gets the default back.
+    // that is traced gets the default back.
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
     let outcome = match Arguments::parse().command {
         Command::Trace(arguments) => trace::run(arguments),

@@ -16,12 +16,12 @@ use crate::stat::{self, Config};
 /// Sum writes up in the kernel: rates, latencies, sizes, errors, who carried them out, files, processes, and what that
 /// means.
 ///
-/// The sums are told at the end: after --duration, at Ctrl-C, or when the command behind `--` ends. With --path, the
+/// The sums are told at the end: after --duration, at Ctrl-C, or when the command ends, or the processes of --pid. With --path, the
 /// sums are those of the files that match: without errors, histograms, executors and processes, which are not known by
 /// file.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  ringwatch stat -- fio --ioengine=io_uring --name=j --rw=write --size=1M\n  ringwatch stat -p 4711 --duration 10s\n  ringwatch stat --interval 1s --json"
+    after_help = "Examples:\n  ringwatch stat fio --ioengine=io_uring --name=j --rw=write --size=1M\n  ringwatch stat -p 4711 --duration 10s\n  ringwatch stat --interval 1s --json"
 )]
 pub(super) struct Arguments {
     /// Tell what happened since the last time so often as well: 1s, 5m.
@@ -53,11 +53,13 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         print(&manual::stat_schema_file())?;
         return Ok(Exit::Success);
     }
-    let paths = arguments.follow.globs()?;
+    let mut filtering = arguments.follow.filtering()?;
+    filtering.only_sums()?;
+    let paths = filtering.paths.take();
     let wanted = arguments.follow.wanted(Wanted::default());
     let plan = arguments.follow.plan(&wanted)?;
     let memory_limit = arguments.follow.memory_limit;
-    let (mut options, mut limits) = arguments.follow.split(wanted)?;
+    let (mut options, mut limits) = arguments.follow.split(wanted, filtering);
     limits.apart = true;
     options.rows = Some(arguments.rows);
     let style = Style::detect(std::io::stdout().is_terminal());
