@@ -1,4 +1,4 @@
-//! The command after `--`: started, held until the probes know its process id, then released.
+//! The traced command: started, held until the probes know its process id, then released.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -96,6 +96,12 @@ impl Child {
 }
 
 impl Running {
+    /// Its process.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     /// Its status, once it has ended.
     ///
     /// # Errors
@@ -104,7 +110,7 @@ impl Running {
         self.0.try_wait()
     }
 
-    /// Asks it to end: tracing ends first.
+    /// Asks it to end.
     pub fn terminate(&self) {
         if let Ok(pid) = i32::try_from(self.0.id()) {
             // Its process is not yet waited for, so the id cannot be another's.

@@ -1,5 +1,6 @@
 //! The public events: what sinks write, and what the JSON Schema describes.
 
+mod field;
 pub mod files;
 pub mod ops;
 mod path;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
+pub use self::field::Field;
 pub use self::path::{Detached, PathUnknown, Root};
 pub use self::rendered::Rendered;
 pub use self::text::{Base64, Text};

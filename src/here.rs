@@ -99,7 +99,9 @@ impl Here {
         let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
         let leader = status.lines().find_map(|l| l.strip_prefix("Tgid:")).and_then(|v| v.trim().parse::<u32>().ok());
         if let Some(leader) = leader.filter(|&leader| leader != id) {
-            return Err(format!("{id} is a thread of process {leader}: give that, and its writes are told with it"));
+            return Err(format!(
+                "{id} is a thread of process {leader}: use --pid {leader}, or --tid {id} for this thread alone"
+            ));
         }
         let start = start(&fs::read(format!("/proc/{id}/stat")).unwrap_or_default());
         Ok(Asked { id, start: start.unwrap_or(0) })

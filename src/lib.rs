@@ -21,9 +21,11 @@ pub mod child;
 pub mod cli;
 pub mod enrich;
 pub mod event;
+pub mod filter;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod here;
+mod interrupt;
 pub mod json;
 pub mod kernel;
 pub mod loss;
@@ -41,3 +43,4 @@ pub mod selection;
 pub mod stat;
 pub mod time;
 pub mod tracer;
+pub mod watched;

@@ -5,11 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::{Arc, OnceLock};
 
-use globset::GlobSet;
-
 use crate::complain;
 use crate::enrich::{Enricher, Pressure};
 use crate::event::{Data, Event, EventsLost, LossCause};
+use crate::filter::{Filter, Verdict};
 use crate::kernel::driver::Pins;
 use crate::loss::Losses;
 use crate::output::{Sink, Trouble};
@@ -43,8 +42,8 @@ pub struct Signals {
 /// Which events are shown.
 #[derive(Debug, Default)]
 pub struct Select {
-    /// Paths; `None`: all.
-    pub paths: Option<GlobSet>,
+    /// What must hold of them.
+    pub filter: Filter,
     /// At most this many.
     pub limit: Option<u64>,
 }
@@ -54,7 +53,7 @@ pub struct Select {
 pub struct Summary {
     /// Events written.
     pub events: u64,
-    /// Events that the path filter left out.
+    /// Events that the filter left out.
     pub filtered: u64,
     /// Events that it showed since it could not judge them.
     pub unjudged: u64,
@@ -133,30 +132,6 @@ impl Pipeline {
     }
 }
 
-/// Whether an event is about a path that was asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    Fits,
-    FitsNot,
-    /// Its paths are not known, not certain, not whole, or not those of the process's mount namespace.
-    Unknown,
-}
-
-fn judge(event: &Event, globs: &GlobSet) -> Verdict {
-    let (paths, asked) = (event.data.paths(), event.data.asked());
-    let known = || paths.into_iter().flatten();
-    let names = asked.map(|asked| &asked.names[..]).unwrap_or_default();
-    if known().chain(names).any(|path| globs.is_match(&*path.text())) {
-        return Verdict::Fits;
-    }
-    let process = event.process.as_deref().map(|p| &**p);
-    let unsure = asked.is_some_and(|asked| !asked.certain) || event.data.has_unknown_path();
-    if unsure || known().any(|path| path.truncated || path.detached(process).is_some()) {
-        return Verdict::Unknown;
-    }
-    Verdict::FitsNot
-}
-
 /// Where events go, and how many went.
 #[derive(Debug)]
 struct Outputs {
@@ -170,7 +145,7 @@ struct Outputs {
 
 impl Outputs {
     fn event(&mut self, event: &Event) {
-        let verdict = self.select.paths.as_ref().map_or(Verdict::Fits, |globs| judge(event, globs));
+        let verdict = self.select.filter.judge(event);
         if verdict == Verdict::FitsNot {
             self.summary.filtered += 1;
             return;

@@ -149,6 +149,8 @@ impl Kind {
 pub struct Term {
     out: bool,
     kinds: Vec<Kind>,
+    /// It names events_lost.
+    lost: bool,
 }
 
 impl Term {
@@ -167,11 +169,34 @@ impl FromStr for Term {
             Glob::new(name).map_err(|e| format!("`{name}` is no pattern: {}", e.kind()))?.compile_matcher();
         let fits = |kind: &Kind| kind.sets().contains(&name) || glob.is_match(kind.name());
         let kinds: Vec<_> = Kind::ALL.into_iter().filter(fits).collect();
-        if kinds.is_empty() {
-            return Err(format!("there is no event or set `{name}`: `ringwatch events` lists them"));
+        let lost = kinds.is_empty() && glob.is_match(LOST);
+        if lost && out {
+            return Err(format!("{LOST} cannot be left out: a gap is always reported"));
         }
-        Ok(Self { out, kinds })
+        if kinds.is_empty() && !lost {
+            let meant = closest(name).map_or_else(String::new, |meant| format!(": did you mean `{meant}`?"));
+            return Err(format!("there is no event or set `{name}`{meant} (`ringwatch events` lists them)"));
+        }
+        Ok(Self { out, kinds, lost })
     }
+}
+
+impl Term {
+    /// Whether it names the event of a gap, which every trace reports.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.lost
+    }
+}
+
+const LOST: &str = "events_lost";
+
+/// The event or set that was probably meant.
+#[must_use]
+pub fn closest(name: &str) -> Option<&'static str> {
+    let names = manual::PAGES.iter().flat_map(|page| page.sets.iter().copied().chain([page.name]));
+    let near = names.map(|known| (strsim::jaro_winkler(name, known), known)).filter(|(near, _)| *near > 0.8);
+    near.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, known)| known)
 }
 
 /// The events that are reported.
@@ -216,6 +241,9 @@ impl Selection {
             left_out.retain(|kind| !term.kinds.contains(kind));
             if term.out { &mut left_out } else { &mut chosen }.extend(&term.kinds);
         }
+        if chosen.is_empty() && terms.iter().all(Term::is_lost) {
+            return Err(format!("{LOST} comes with every trace: name the events to trace as well"));
+        }
         if chosen.is_empty() {
             return Err("--event leaves every event out".to_owned());
         }
@@ -234,6 +262,21 @@ impl Selection {
     pub fn has_as_any_request(&self, own: Option<Kind>) -> bool {
         let elsewhere = |kind: Kind| self.has(kind) || self.left_out.contains(&kind);
         self.has(Kind::IoIssueSqe) && (self.every_request || !own.is_some_and(elsewhere))
+    }
+
+    /// Leaves out what `wanted` does not cover, and returns the names of that.
+    pub fn retain(&mut self, wanted: &Wanted) -> Vec<&'static str> {
+        let covered = |kind: &Kind| match kind {
+            Kind::IoWrite => wanted.writes,
+            Kind::IoUringCreate => wanted.created,
+            Kind::VfsWrite => wanted.files.write,
+            Kind::VfsWritev => wanted.files.writev,
+            Kind::SecurityFileOpen => wanted.files.open,
+            Kind::FileModification => wanted.files.modified,
+            _ => wanted.others(),
+        };
+        let left_out = self.kinds.extract_if(.., |kind| !covered(kind)).map(Kind::name).collect();
+        left_out
     }
 
     /// What the kernel side must watch; `life`: with the steps of each request.
@@ -287,6 +330,11 @@ mod tests {
         assert_eq!(names(&["io_f*", "-io_fsync"]), "io_fallocate io_ftruncate");
         assert_eq!(names(&["-io_fsync"]).split(' ').count(), Kind::ALL.len() - 5);
         assert!("nothing".parse::<Term>().is_err_and(|e| e.contains("no event or set `nothing`")));
+        assert!("io_wirte".parse::<Term>().is_err_and(|e| e.contains("did you mean `io_write`?")));
+        assert!("-events_lost".parse::<Term>().is_err_and(|e| e.contains("cannot be left out")));
+        assert_eq!(names(&["io_write", "events_lost"]), "io_write");
+        assert_eq!(names(&["*"]).split(' ').count(), Kind::ALL.len());
+        assert!(Selection::new(&["events_lost".parse().unwrap()]).is_err_and(|e| e.contains("comes with every trace")));
         assert!(Selection::new(&["io_write".parse().unwrap(), "-io_*".parse().unwrap()]).is_err());
     }
 

@@ -13,9 +13,10 @@ use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 
-use crate::child::Child;
+use crate::child::{Child, Running};
 use crate::enrich::Enricher;
 use crate::event::EventsLost;
+use crate::interrupt::{self, Guest};
 use crate::kernel::driver::{self, Options, Reader, Session, Storage, Sweeper};
 use crate::kernel::health::ProbeHealth;
 use crate::kernel::plan::Plan;
@@ -23,6 +24,7 @@ use crate::loss::Watch;
 use crate::output::{Sink, are_standard_streams_one};
 use crate::pipeline::{Message, Pipeline, Select, Signals, Summary};
 use crate::record::{Batch, Malformed};
+use crate::watched::Watched;
 use crate::{complain, detail, say};
 
 /// What is traced, and for how long.
@@ -51,6 +53,10 @@ pub struct Limits {
     pub command: Vec<std::ffi::OsString>,
     /// What the command prints goes to standard error, since standard output is for data.
     pub apart: bool,
+    /// The command is ended with the trace.
+    pub kill: bool,
+    /// Stop when all of these have ended.
+    pub watched: Vec<Watched>,
 }
 
 /// How a trace ended.
@@ -155,6 +161,10 @@ pub struct Followed {
     pub unfollowed: u64,
     /// Processes of the tree that were there at the end.
     pub left: usize,
+    /// The command itself is one of them.
+    pub running: Option<u32>,
+    /// It was asked to end.
+    pub killed: bool,
 }
 
 /// Traces until the end that `config` names, a signal, or the end of the command.
@@ -201,7 +211,7 @@ pub fn follow<C: Consumer>(
         );
     }
     describe(&session);
-    let (status, left) = trace(&mut session, consumer, wake, limits, options.buffer_size)?;
+    let (status, left, running) = trace(&mut session, consumer, wake, limits, options.buffer_size)?;
     let counters = session.counters()?;
     Ok(Followed {
         plan: session.plan().clone(),
@@ -209,6 +219,8 @@ pub fn follow<C: Consumer>(
         untracked: counters.table_full,
         unfollowed: counters.tree_full,
         left,
+        running,
+        killed: limits.kill,
     })
 }
 
@@ -230,7 +242,7 @@ fn trace<C: Consumer>(
     wake: &mut Wake,
     limits: &Limits,
     buffer_size: u32,
-) -> Result<(Option<ExitStatus>, usize), Error> {
+) -> Result<(Option<ExitStatus>, usize, Option<u32>), Error> {
     let consumer = RefCell::new(consumer);
     let ring = session.reader(buffer_size, |record| consumer.borrow_mut().record(record))?;
     let sweeper = session.sweeper()?;
@@ -247,7 +259,9 @@ fn trace<C: Consumer>(
             }
             let child = Child::start(command, limits.apart).map_err(failed)?;
             session.follow(child.pid())?;
-            Some(child.release().map_err(failed)?)
+            let running = child.release().map_err(failed)?;
+            wake.guest.set(true);
+            Some(running)
         }
     };
     let deadline = limits.duration.and_then(|d| Instant::now().checked_add(d));
@@ -255,12 +269,19 @@ fn trace<C: Consumer>(
     let mut wait = WAIT_BUSY;
     let mut status = None;
     let mut ended_at: Option<Instant> = None;
+    let mut gone = false;
     loop {
         let n = ring.consume()?;
         forget(session, &ring, &consumer)?;
         if cared.elapsed() >= CARE {
             cared = Instant::now();
             care(session, &consumer, &mut watch)?;
+            if !limits.watched.is_empty() && limits.watched.iter().all(Watched::has_ended) {
+                let ids: Vec<_> = limits.watched.iter().map(|watched| watched.id.to_string()).collect();
+                say!("{} ended, and the trace with {}", ids.join(", "), if ids.len() > 1 { "them" } else { "it" });
+                gone = true;
+                break;
+            }
         }
         if wake.told() || consumer.borrow().enough() || deadline.is_some_and(|d| Instant::now() >= d) {
             break;
@@ -268,6 +289,10 @@ fn trace<C: Consumer>(
         if let Some(running) = &mut child {
             if status.is_none() {
                 status = running.try_wait().map_err(|e| Error::System("wait for the command", e))?;
+                wake.guest.set(status.is_none());
+                if wake.guest.was_interrupted() && status.is_none() {
+                    say!("the command got Ctrl-C as well, and is traced until it ends: Ctrl-C again ends the trace");
+                }
             }
             // As strace -f: to the end of the last process.
             if status.is_some() && ended_at.is_none_or(|at| at.elapsed() >= CARE) {
@@ -298,18 +323,20 @@ fn trace<C: Consumer>(
     }
     sweeper.map_or(Ok(()), Sweeper::stop).map_err(|e| Error::System("look after requests without a CQE", e))?;
     let grace = Instant::now() + GRACE;
-    if let (Some(running), None) = (&mut child, status) {
-        running.terminate();
-        let mut ended = None;
-        while ended.is_none() && Instant::now() < grace {
+    if let (Some(command), None) = (&mut child, status) {
+        status = command.try_wait().map_err(|e| Error::System("wait for the command", e))?;
+    }
+    let mut running = child.as_ref().filter(|_| status.is_none()).map(Running::id);
+    if let (Some(command), Some(_), true) = (&mut child, running, limits.kill) {
+        command.terminate();
+        while running.is_some() && Instant::now() < grace {
             ring.consume()?;
-            ended = running.try_wait().map_err(|e| Error::System("wait for the command", e))?;
+            let ended = command.try_wait().map_err(|e| Error::System("wait for the command", e))?;
+            running = running.filter(|_| ended.is_none());
             wake.wait(WAIT_BUSY);
         }
-        // Ended by the limit or the duration, as asked: that is success, whatever the command says of it.
-        status = ended.filter(|_| wake.told());
-    } else if status.is_some() {
-        // The rings of the command's processes end a little after their processes.
+    } else if status.is_some() || gone {
+        // The rings of the processes end a little after their processes.
         while session.in_flight()? > 0 && Instant::now() < grace && !wake.told() {
             session.sweep()?;
             ring.consume()?;
@@ -329,7 +356,7 @@ fn trace<C: Consumer>(
         care(session, &consumer, &mut watch)?;
     }
     consumer.borrow_mut().end(session)?;
-    Ok((status, processes))
+    Ok((status, processes, running))
 }
 
 /// Says where the output of a command goes, unless all of it is on a terminal.
@@ -448,6 +475,8 @@ pub struct Wake {
     pipe: UnixStream,
     /// Of the thread that sees to it that there is an end.
     last: UnixStream,
+    /// The command, which gets a terminal's Ctrl-C as well.
+    guest: Arc<Guest>,
 }
 
 impl Wake {
@@ -461,6 +490,10 @@ impl Wake {
         let (last, last_write) = UnixStream::pair()?;
         for signal in [SIGINT, SIGTERM, SIGHUP] {
             signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&held_up))?;
+        }
+        let guest = Arc::new(Guest::default());
+        interrupt::register(Arc::clone(&end), Arc::clone(&guest), write.try_clone()?, last_write.try_clone()?)?;
+        for signal in [SIGTERM, SIGHUP] {
             signal_hook::flag::register(signal, Arc::clone(&end))?;
             signal_hook::low_level::pipe::register(signal, write.try_clone()?)?;
             signal_hook::low_level::pipe::register(signal, last_write.try_clone()?)?;
@@ -468,7 +501,7 @@ impl Wake {
         signal_hook::low_level::pipe::register(SIGCHLD, write)?;
         let signalled = last.try_clone()?;
         thread::Builder::new().name("last resort".to_owned()).spawn(move || last_resort(signalled, &held_up))?;
-        Ok(Self { end, pipe, last })
+        Ok(Self { end, pipe, last, guest })
     }
 
     fn told(&self) -> bool {

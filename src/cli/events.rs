@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::{Exit, Failure, print};
 use crate::manual;
+use crate::selection::closest;
 
 /// List the events, or show one event's manual.
 #[derive(Debug, Args)]
@@ -21,10 +22,10 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let page = match &arguments.name {
         None => None,
-        Some(name) => Some(
-            manual::page(name)
-                .ok_or_else(|| Failure::Usage(format!("unknown event `{name}`: `ringwatch events` lists them")))?,
-        ),
+        Some(name) => Some(manual::page(name).ok_or_else(|| {
+            let meant = closest(name).map_or_else(String::new, |meant| format!(": did you mean `{meant}`?"));
+            Failure::Usage(format!("there is no event `{name}`{meant} (`ringwatch events` lists them)"))
+        })?),
     };
     let text = match (page, arguments.schema) {
         (Some(page), true) => format!("{:#}\n", page.schema()),

@@ -8,40 +8,26 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use clap::Args;
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
+use super::filters::{Filtering, Filters};
 use super::{Exit, Failure, sources};
 use crate::enrich::Pressure;
-use crate::here::Here;
-use crate::kernel::driver::{self, FILTER_MAX, Options};
+use crate::kernel::driver::{self, Options};
 use crate::kernel::facts::Facts;
-use crate::kernel::plan::{Plan, PlanKind, Wanted};
+use crate::kernel::plan::{Plan, PlanKind, Unable, Wanted};
 use crate::loss::Losses;
 use crate::tracer::{self, Followed, Limits};
 use crate::{complain, say};
 
 #[derive(Debug, Args)]
 pub(super) struct Follow {
-    /// Stop after this time: 500ms, 10s, 5m, 1h. A command behind -- is then asked to end (SIGTERM).
+    /// Stop after this time: 500ms, 10s, 5m, 1h. A traced command goes on running, unless --kill is given.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(super) duration: Option<Duration>,
 
-    /// Only this process, and none that gets its id later. In a container: its id there. May be given several times.
-    #[arg(short, long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(super) pid: Vec<u32>,
-
-    /// Only threads of this name (at most 15 bytes, as in /proc/PID/comm). May be given several times.
-    #[arg(long, value_name = "NAME", value_parser = comm)]
-    pub(super) comm: Vec<String>,
-
-    /// Only this user's processes, by number or name. May be given several times.
-    #[arg(long, value_name = "USER", value_parser = user)]
-    pub(super) uid: Vec<u32>,
-
-    /// Only files whose path matches: * and ? match also slashes. May be given several times. What cannot be judged is
-    /// shown: paths that are unknown, cut, or of another mount namespace
-    #[arg(long, value_name = "GLOB")]
-    pub(super) path: Vec<String>,
+    /// End the command (SIGTERM) where the trace ends before it does.
+    #[arg(long, requires = "command")]
+    kill: bool,
 
     /// Bytes of the buffer between kernel and user space, a power of two that the CPUs share: 64K, 16M. [default: 16M, or
     /// 512K for each CPU where that is more]
@@ -65,29 +51,42 @@ pub(super) struct Follow {
     #[arg(long, hide = true)]
     pub(super) raw_reads: bool,
 
-    /// Run this command, and follow it and all processes that it starts, to the end of the last of them. Where standard
-    /// output is for data, what the command prints goes to standard error.
-    #[arg(last = true, value_name = "COMMAND")]
+    #[command(flatten)]
+    filters: Filters,
+
+    /// Run this command, and follow it and all processes that it starts, to the end of the last of them. All that stands
+    /// behind its name belongs to it. Where standard output is for data, what the command prints goes to standard error.
+    #[arg(trailing_var_arg = true, value_name = "COMMAND")]
     pub(super) command: Vec<OsString>,
 }
 
 impl Follow {
-    /// Paths that are selected; `None`: all.
-    pub(super) fn globs(&self) -> Result<Option<GlobSet>, Failure> {
-        globs(&self.path)
+    /// Which events, by ids and paths as they are now.
+    pub(super) fn filtering(&self) -> Result<Filtering, Failure> {
+        self.filters.resolve(!self.command.is_empty())
+    }
+
+    fn facts(&self) -> Result<Facts, Failure> {
+        Ok(Facts::collect(&sources(self.btf.as_deref(), self.probes)?))
+    }
+
+    fn read(&self, plan: Plan) -> Plan {
+        if self.raw_reads { plan.raw("asked for") } else { plan }
     }
 
     /// The probes.
     pub(super) fn plan(&self, wanted: &Wanted) -> Result<Plan, Failure> {
-        for (what, n) in [("--pid", self.pid.len()), ("--comm", self.comm.len()), ("--uid", self.uid.len())] {
-            if n > FILTER_MAX {
-                return Err(Failure::Usage(format!("{what} can be given {FILTER_MAX} times at most, not {n} times")));
-            }
+        Ok(self.read(Plan::new(&self.facts()?, wanted, self.probes)?))
+    }
+
+    /// The probes for as much of it as this kernel can report, that much, and why the rest is left out.
+    pub(super) fn plan_most(&self, all: Wanted) -> Result<(Plan, Wanted, Vec<Unable>), Failure> {
+        let facts = self.facts()?;
+        match Plan::most(&facts, all, self.probes) {
+            Ok((plan, less, unable)) if less.life == all.life => Ok((self.read(plan), less, unable)),
+            // Steps of requests are asked for, and where nothing is left the reason is what was asked for.
+            _ => Ok((self.read(Plan::new(&facts, &all, self.probes)?), all, vec![])),
         }
-        let sources = sources(self.btf.as_deref(), self.probes)?;
-        let facts = Facts::collect(&sources);
-        let plan = Plan::new(&facts, wanted, self.probes)?;
-        Ok(if self.raw_reads { plan.raw("asked for") } else { plan })
     }
 
     /// What is watched: `of`, and of that what the command does.
@@ -96,18 +95,18 @@ impl Follow {
     }
 
     /// What the kernel side is told, and what ends it.
-    pub(super) fn split(self, wanted: Wanted) -> Result<(Options, Limits), Failure> {
-        let pids = self.pid.iter().map(|&pid| Here::get().process(pid)).collect::<Result<_, _>>();
+    pub(super) fn split(self, wanted: Wanted, filtering: Filtering) -> (Options, Limits) {
         let options = Options {
             buffer_size: self.buffer_size.unwrap_or_else(driver::default_buffer_size),
-            pids: pids.map_err(Failure::Usage)?,
-            uids: self.uid,
-            comms: self.comm,
+            pids: filtering.pids,
+            uids: filtering.uids,
+            comms: filtering.comms,
             btf: self.btf,
             wanted,
             ..Options::default()
         };
-        Ok((options, Limits { duration: self.duration, command: self.command, apart: false }))
+        let Self { duration, command, kill, .. } = self;
+        (options, Limits { duration, command, kill, watched: filtering.watched, apart: false })
     }
 }
 
@@ -159,8 +158,23 @@ pub(super) fn summarize(
             followed.untracked
         );
     }
-    if followed.left > 0 {
-        say!("{} processes of the command still ran, and what they write from here on is not told", followed.left);
+    match (followed.running, followed.left) {
+        (Some(pid), _) if followed.killed => {
+            say!("the command (process {pid}) has not ended yet: SIGTERM was sent to it");
+        }
+        (Some(pid), left) => {
+            let others = match left.saturating_sub(1) {
+                0 => String::new(),
+                1 => " with one process that it started".to_owned(),
+                n => format!(" with {n} processes that it started"),
+            };
+            say!(
+                "the command (process {pid}) goes on running{others}, no longer traced; with --kill it would be ended"
+            );
+        }
+        (None, 0) => {}
+        (None, 1) => say!("one process that the command started goes on running, no longer traced"),
+        (None, left) => say!("{left} processes that the command started go on running, no longer traced"),
     }
     if followed.unfollowed > 0 {
         say!("{} processes of the command were not followed: more than 65536 at once", followed.unfollowed);
@@ -177,21 +191,6 @@ fn exit_of(status: ExitStatus) -> Exit {
     Exit::Command(u8::try_from(code).unwrap_or(1))
 }
 
-fn globs(patterns: &[String]) -> Result<Option<GlobSet>, Failure> {
-    if patterns.is_empty() {
-        return Ok(None);
-    }
-    let mut set = GlobSetBuilder::new();
-    for pattern in patterns {
-        let glob = GlobBuilder::new(pattern)
-            .backslash_escape(true)
-            .build()
-            .map_err(|e| Failure::Usage(format!("--path {pattern}: {}", e.kind())))?;
-        set.add(glob);
-    }
-    Ok(Some(set.build().map_err(|e| Failure::Usage(format!("--path: {e}")))?))
-}
-
 /// A number with a unit; without one, seconds.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("`{text}` is no time: write 500ms, 10s, 5m or 1h");
@@ -199,6 +198,8 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = text.split_at(at);
     let number: f64 = number.parse().map_err(|_| wrong())?;
     let scale = match unit {
+        "ns" => 1e-9,
+        "us" => 1e-6,
         "ms" => 1e-3,
         "" | "s" => 1.0,
         "m" => 60.0,
@@ -210,7 +211,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// A number with a unit of powers of 1,024.
-fn size(text: &str) -> Option<u32> {
+pub(super) fn size(text: &str) -> Option<u32> {
     let at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(at);
     let shift = match unit.trim_end_matches("iB").trim_end_matches('B') {
@@ -235,23 +236,6 @@ fn memory_limit(text: &str) -> Result<usize, String> {
         .filter(|size| (1 << 20..=1 << 30).contains(size))
         .and_then(|size| usize::try_from(size).ok())
         .ok_or_else(|| format!("`{text}` is no limit of memory: give a size from 1M to 1G, such as 64M"))
-}
-
-fn comm(text: &str) -> Result<String, String> {
-    match text.len() {
-        1..=15 => Ok(text.to_owned()),
-        n => Err(format!("a thread's name has 1 to 15 bytes, not {n}")),
-    }
-}
-
-fn user(text: &str) -> Result<u32, String> {
-    if let Ok(uid) = text.parse() {
-        return Ok(uid);
-    }
-    match nix::unistd::User::from_name(text) {
-        Ok(Some(user)) => Ok(user.uid.as_raw()),
-        _ => Err(format!("there is no user `{text}`")),
-    }
 }
 
 #[cfg(test)]

@@ -2,8 +2,10 @@
 
 mod check;
 mod events;
+mod filters;
 mod follow;
 mod look;
+mod paths;
 mod rings;
 mod stat;
 mod trace;
@@ -109,7 +111,7 @@ pub fn command() -> clap::Command {
 #[must_use]
 pub fn main() -> ExitCode {
     // A limit of a file's size fails the write as a full disk does. A handler, and not to ignore the signal: the command
-    // behind `--` gets the default back.
+    // that is traced gets the default back.
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
     let arguments = Arguments::try_parse().unwrap_or_else(|error| match error.kind() {
         // `ringwatch` alone: what to type, and not all of the help.

@@ -15,11 +15,11 @@ use crate::stat::{self, Config};
 
 /// Summarize writes in the kernel: rates, latencies, sizes, errors, executors, files and processes, with findings.
 ///
-/// The summary is printed at the end: after --duration, at Ctrl-C, or when the command ends. With --path it covers the
-/// matching files, without errors, histograms, executors and processes, which are not counted per file.
+/// The summary is printed at the end: after --duration, at Ctrl-C, or when the command or the processes of --pid end. With
+/// --path it covers the matching files, without errors, histograms, executors and processes, which are not counted per file.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  ringwatch stat -- fio --ioengine=io_uring --name=j --rw=write --size=1M\n  ringwatch stat -p 4711 --duration 10s\n  ringwatch stat --interval 1s --json"
+    after_help = "Examples:\n  ringwatch stat fio --ioengine=io_uring --name=j --rw=write --size=1M\n  ringwatch stat -p 4711 --duration 10s\n  ringwatch stat --interval 1s --json"
 )]
 pub(super) struct Arguments {
     /// Also print a summary of each interval of this length: 1s, 5m.
@@ -55,11 +55,13 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         return Ok(Exit::Success);
     }
     arguments.talk.apply();
-    let paths = arguments.follow.globs()?;
+    let mut filtering = arguments.follow.filtering()?;
+    filtering.only_sums()?;
+    let paths = filtering.paths.take();
     let wanted = arguments.follow.wanted(Wanted::default());
     let plan = arguments.follow.plan(&wanted)?;
     let memory_limit = arguments.follow.memory_limit;
-    let (mut options, mut limits) = arguments.follow.split(wanted)?;
+    let (mut options, mut limits) = arguments.follow.split(wanted, filtering);
     limits.apart = true;
     options.rows = Some(arguments.rows);
     let style = Style::detect(std::io::stdout().is_terminal());

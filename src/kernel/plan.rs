@@ -123,6 +123,12 @@ impl Wanted {
         self.opcodes != [0; 4]
     }
 
+    /// Whether anything is watched.
+    #[must_use]
+    pub fn reports_anything(&self) -> bool {
+        self.requests() || self.created || self.files != Files::default()
+    }
+
     /// Whether any request is watched.
     #[must_use]
     pub fn requests(&self) -> bool {

@@ -77,7 +77,7 @@ fn interrupted() -> Result<()> {
 
 fn closed_stdout() -> Result<()> {
     let mut child = Command::new(ringwatch())
-        .args(["trace", "-o", "json", "--"])
+        .args(["trace", "-o", "json", "--kill", "--"])
         .arg(workload())
         .args(["burst", "--writes", "1000000000"])
         .stdin(Stdio::null())

@@ -12,6 +12,7 @@ mod endings;
 mod files;
 mod filters;
 mod fuzz;
+mod guest;
 mod hard;
 mod legacy;
 mod losses;
@@ -21,6 +22,7 @@ mod numbers;
 mod ops;
 mod output;
 mod plans;
+mod predicates;
 mod programs;
 mod rings;
 mod selections;
@@ -68,6 +70,8 @@ fn main() {
         files::TESTS,
         ops::TESTS,
         filters::TESTS,
+        predicates::TESTS,
+        guest::TESTS,
         endings::TESTS,
         output::TESTS,
         if hard::in_vm() { &[] } else { namespaces::TESTS },

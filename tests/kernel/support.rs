@@ -1,5 +1,7 @@
 //! Running ringwatch and the programs that it watches.
 
+pub(crate) mod pty;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};

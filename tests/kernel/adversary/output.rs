@@ -214,7 +214,7 @@ fn reader_that_left() -> Result<()> {
     for what in [&["trace", "-o", "json"][..], &["stat", "--interval", "100ms", "--json"]] {
         let mut child = Command::new(ringwatch())
             .args(what)
-            .arg("--")
+            .args(["--kill", "--"])
             .arg(workload())
             .args(["burst", "--writes", "1000000000"])
             .stdin(Stdio::null())
@@ -271,7 +271,10 @@ fn daemon() -> Result<()> {
     let mut child = start(&["--duration", "500ms"])?;
     let mut said = String::new();
     child.stderr.take().context("no stderr")?.read_to_string(&mut said)?;
-    ensure!(child.wait()?.code() == Some(3) && said.contains("1 processes of the command still ran"), "{said}");
+    ensure!(
+        child.wait()?.code() == Some(3) && said.contains("one process that the command started goes on running"),
+        "{said}"
+    );
     // It ends as well.
     File::options().write(true).open(&go)?.write_all(b"\n")?;
     Ok(())
@@ -316,7 +319,9 @@ fn ids() -> Result<()> {
     let events = directory.path().join("events");
     let held = Command::new("cat").stdin(Stdio::piped()).spawn()?;
     let id = held.id();
-    let tracer = Tracer::start(&["-p", &id.to_string(), "-o", &format!("json:{}", events.display())])?;
+    // The trace goes on with this process.
+    let both = format!("{id},{}", std::process::id());
+    let tracer = Tracer::start(&["-p", &both, "-o", &format!("json:{}", events.display())])?;
     // Its standard input ends, and it with that.
     held.wait_with_output()?;
     burst_with_id(id)?;
