@@ -3,11 +3,11 @@
 //! The rooms, from the ground up; `tests/layers.rs` holds that each knows only those below it:
 //!
 //! - [`opcode`], `names`, `proc`, [`json`], [`schema`], [`here`]: names of numbers, text, and where ringwatch runs
-//! - [`time`], [`mod@say`], [`child`]: clocks, messages, the traced command
+//! - [`time`], [`mod@say`], [`child`], `interrupt`, [`wake`]: clocks, messages, the traced command, signals
 //! - [`event`] and [`manual`]: the public events and what is said of them
 //! - [`kernel`]: the only one that knows libbpf; `kernel::wire` is what crosses as bytes
-//! - [`record`]: bytes to records; [`selection`]: which events; [`loss`]: what was not seen
-//! - [`enrich`]: records to events; [`output`]: events to text and files
+//! - [`record`]: bytes to records; [`selection`] and [`filter`]: which events; [`loss`]: what was not seen
+//! - [`enrich`]: records to events; [`output`]: events to text and files; [`watched`]: processes whose end ends a trace
 //! - [`rings`]: the inventory, which needs none of the above but the kernel and text
 //! - [`pipeline`]: decode, enrich, select, output, on a thread of its own
 //! - [`tracer`]: loads the kernel side, reads its buffers and hands records on
@@ -43,4 +43,5 @@ pub mod selection;
 pub mod stat;
 pub mod time;
 pub mod tracer;
+pub mod wake;
 pub mod watched;

@@ -5,15 +5,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the ground up.
-const FLOORS: [&[&str]; 12] = [
-    &["here", "json", "names", "opcode", "proc", "schema"],
+const FLOORS: [&[&str]; 13] = [
+    &["here", "interrupt", "json", "names", "opcode", "proc", "schema"],
     &["child", "say", "time"],
+    &["wake"],
     &["event"],
     &["manual"],
     // What the kernel does, and what crosses to it and back.
     &["kernel"],
-    &["loss", "record", "selection"],
-    &["enrich", "output"],
+    &["filter", "loss", "record", "selection"],
+    &["enrich", "output", "watched"],
     &["rings"],
     &["pipeline"],
     &["tracer"],

@@ -31,7 +31,8 @@ use crate::kernel::plan::Plan;
 use crate::loss::Losses;
 use crate::record::{Record, decode, flag};
 use crate::time::Clock;
-use crate::tracer::{self, Consumer, Error, Followed, Limits, Wake};
+use crate::tracer::{self, Consumer, Error, Followed, Limits};
+use crate::wake::Wake;
 
 /// What is counted, and how it is told.
 #[derive(Debug)]
