@@ -195,7 +195,7 @@ const LOST: &str = "events_lost";
 #[must_use]
 pub fn closest(name: &str) -> Option<&'static str> {
     let names = manual::PAGES.iter().flat_map(|page| page.sets.iter().copied().chain([page.name]));
-    let near = names.map(|known| (strsim::jaro_winkler(name, known), known)).filter(|(near, _)| *near > 0.8);
+    let near = names.map(|known| (strsim::jaro_winkler(name, known), known)).filter(|(near, _)| *near > 0.9);
     near.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, known)| known)
 }
 

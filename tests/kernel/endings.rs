@@ -129,7 +129,7 @@ fn usage() -> Result<()> {
         (&["trace", "--uid", "no-such-user"], "no user `no-such-user`"),
         (&["trace", "--comm", "a-name-of-sixteen"], "1 to 15 bytes"),
         (&["trace", "-o", "json", "-o", "table"], "only one --output"),
-        (&["events", "io_nothing"], "unknown event `io_nothing`"),
+        (&["events", "io_nothing"], "there is no event `io_nothing`"),
         (&[], "ringwatch trace "),
         (&["nonsense"], "unrecognized subcommand"),
     ] {
