@@ -275,8 +275,7 @@ impl Selection {
             Kind::FileModification => wanted.files.modified,
             _ => wanted.others(),
         };
-        let left_out = self.kinds.extract_if(.., |kind| !covered(kind)).map(Kind::name).collect();
-        left_out
+        self.kinds.extract_if(.., |kind| !covered(kind)).map(Kind::name).collect()
     }
 
     /// What the kernel side must watch; `life`: with the steps of each request.

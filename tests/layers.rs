@@ -1,5 +1,7 @@
 //! The floors of the house: a room of `src/` knows those below it, and none beside or above.
 
+#![allow(clippy::unwrap_used, reason = "the sources are there")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -19,7 +19,7 @@ enum {
 #ifdef RW_TYPED
 	ALLOWED_BLOCKS = 16384,
 #else
-	ALLOWED_BLOCKS = 4096,
+	ALLOWED_BLOCKS = 8192,
 #endif
 };
 

@@ -211,7 +211,7 @@ fn steps_of_requests() -> Result<()> {
     Ok(())
 }
 
-fn runs_no_requests() -> Result<bool> {
+pub(crate) fn runs_no_requests() -> Result<bool> {
     let ended = run(["trace", "--requests", "--duration", "1ms"])?;
     Ok(ended.code() == Some(1) && ended.stderr.contains("only io_write and io_uring_create"))
 }

@@ -10,6 +10,7 @@ use ringwatch::selection::Kind;
 use serde_json::Value;
 
 use crate::depth::{self, Depth};
+use crate::ops::runs_no_requests;
 use crate::support::{Test, command, directory, json_lines, ringwatch, run, workload};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -83,6 +84,10 @@ fn terminal() -> Result<()> {
 
 fn eighty_columns() -> Result<()> {
     use unicode_width::UnicodeWidthStr as _;
+    if runs_no_requests()? {
+        eprintln!("corpus case output::eighty_columns skipped: completions do not name their requests here");
+        return Ok(());
+    }
     let directory = directory()?;
     let path = |name: &str| directory.path().join(name);
     std::fs::create_dir(path("work"))?;

@@ -75,7 +75,11 @@ fn predicates() -> Result<()> {
         // Each trace measures times itself.
         let right = if filter == "--min-latency" { some.iter().all(|e| fits(filter, e)) } else { wanted == shown };
         ensure!(right && all.len() == 65, "{filter}: {} of {} and not {}", shown.len(), all.len(), wanted.len());
-        let left_out = format!("{} events, {} left out by {filter}, ", some.len(), 65 - some.len());
+        // On a slow machine every write takes long.
+        let left_out = match 65 - some.len() {
+            0 => "65 events, none lost".to_owned(),
+            n => format!("{} events, {n} left out by {filter}, ", some.len()),
+        };
         ensure!(ended.summary()?.starts_with(&left_out), "{filter}: {}", ended.stderr);
         ensure!(filter == "--min-latency" || (1..65).contains(&some.len()), "{filter} decides nothing");
     }

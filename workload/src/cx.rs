@@ -1,6 +1,6 @@
 //! The surroundings of a running case: its directory, its memory, and where its truth goes.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fmt;
 use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Context, Result, anyhow};
 use serde::Serialize;
 
-use crate::identity::{Identity, Sources};
+use crate::identity::{Identity, Kind, Sources};
 use crate::os;
 use crate::request::Request;
 use crate::ring::{Ring, Setup};
@@ -106,7 +106,7 @@ pub(crate) struct Cx {
 struct Introductions {
     identities: Vec<(Identity, u64)>,
     /// Process and thread.
-    threads: HashSet<(u32, u32)>,
+    threads: HashMap<(u32, u32), Kind>,
 }
 
 impl Cx {
@@ -165,16 +165,18 @@ impl Cx {
         Ok(number)
     }
 
-    /// Tells of the threads that a process has at this moment, each once.
+    /// Tells of the threads that a process has at this moment, each once. A worker that a poll thread made has the name of that
+    /// at first.
     pub(crate) fn look_at_threads(&self, pid: u32) -> Result<()> {
         for tid in self.sources.threads(pid)? {
             let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            if known.threads.contains(&(pid, tid)) {
+            let before = known.threads.get(&(pid, tid)).copied();
+            if before.is_some_and(|kind| kind != Kind::Poller) {
                 continue;
             }
-            if let Some(thread) = self.sources.kind(pid, tid) {
+            if let Some(thread) = self.sources.kind(pid, tid).filter(|&kind| before != Some(kind)) {
                 self.append(&Thread { case: self.case, host_pid: pid, host_tid: tid, thread })?;
-                known.threads.insert((pid, tid));
+                known.threads.insert((pid, tid), thread);
             }
         }
         Ok(())
