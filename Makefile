@@ -11,8 +11,10 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 ARGS ?= -- $(TARGET_DIR)/release/ringwatch-workload demo
 SECONDS ?= 60
-# Kernels that `make test` starts in virtual machines; VM_KERNELS= leaves them out.
-VM_KERNELS ?= 5.10 6.1 newest
+# Kernels that `make test` starts in virtual machines, the slowest first; VM_KERNELS= leaves them out.
+VM_KERNELS ?= newest 6.1 5.10
+# On each of them one of so many parts of the tests, since they are emulated; `make vm` runs all.
+VM_PARTS ?= 2
 
 # Where `make install` puts things: below DESTDIR, which packages set. PROFILE=debug installs a debug build.
 PREFIX ?= /usr/local
@@ -95,7 +97,7 @@ test-vm: deps-test
 ifeq ($(strip $(VM_KERNELS)),)
 	@echo "VM_KERNELS is empty: the tests ran on this kernel only" >&2
 else
-	cargo xtask vm $(VM_KERNELS)
+	cargo xtask vm --parts $(VM_PARTS) $(VM_KERNELS)
 endif
 
 .PHONY: lint

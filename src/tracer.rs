@@ -252,9 +252,9 @@ fn trace<C: Consumer>(
             }
             let child = Child::start(command, limits.apart).map_err(failed)?;
             session.follow(child.pid())?;
-            let running = child.release().map_err(failed)?;
+            // Ctrl-C may come as soon as the command runs.
             wake.guest.set(true);
-            Some(running)
+            Some(child.release().map_err(failed)?)
         }
     };
     let deadline = limits.duration.and_then(|d| Instant::now().checked_add(d));

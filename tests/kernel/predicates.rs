@@ -114,15 +114,18 @@ fn by_thread() -> Result<()> {
     let tracer = Tracer::start(&["-t", &tid.to_string(), "--limit", "50", "-o", &output])?;
     let ended = tracer.wait()?;
     ended.expect_success()?;
-    let traced = json_lines(&events)?;
-    ensure!(traced.len() == 50 && traced.iter().all(|e| e["process"]["host_tid"] == tid), "{}", ended.stderr);
+    let threads_of = |events: &[Value]| -> Vec<Value> {
+        events.iter().filter(|e| e["event"] == "io_write").map(|e| e["process"]["host_tid"].clone()).collect()
+    };
+    let traced = threads_of(&json_lines(&events)?);
+    ensure!(traced == vec![Value::from(tid); 50], "{tid}: {traced:?}: {}", ended.stderr);
     ensure!(ended.stderr.contains("left out by --tid"), "{}", ended.stderr);
     // All of the process but those.
     let (pid, not) = (pid.to_string(), tid.to_string());
     let tracer = Tracer::start(&["-p", &pid, "--not-tid", &not, "--limit", "50", "-o", &output])?;
     tracer.wait()?.expect_success()?;
-    let traced = json_lines(&events)?;
-    ensure!(traced.len() == 50 && traced.iter().all(|e| e["process"]["host_tid"] != tid), "not left out");
+    let traced = threads_of(&json_lines(&events)?);
+    ensure!(traced.len() == 50 && !traced.contains(&Value::from(tid)), "{tid} is not left out: {traced:?}");
     // It ends with the thread.
     let tracer = Tracer::start(&["-t", &not, "-o", "json:/dev/null"])?;
     work.0.kill()?;

@@ -45,6 +45,9 @@ pub(crate) struct Arguments {
     /// Only the tests whose name contains this
     #[arg(long, value_name = "TEST")]
     filter: Option<String>,
+    /// Divide the tests into this many parts, and run one of them on each kernel: another one on the next kernel
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
+    parts: u8,
     /// Virtual machines at once [default: one for each processor, at most 4]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
     jobs: Option<u8>,
@@ -83,6 +86,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
     let date = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let kernels = runner.all(series)?;
+    if arguments.parts > 1 {
+        eprintln!("on each kernel one of {} parts of the tests ran; without --parts all do", arguments.parts);
+    }
     let report = Report { date, plans: saved::plans(), kernels };
     print!("\n{report}");
     let json = directory.join("report.json");
@@ -150,14 +156,14 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Runner<'_> {
     /// Each series, with a virtual machine for each job.
     fn all(&self, series: Vec<Series>) -> Result<Vec<Entry>> {
-        let left = Mutex::new(series.into_iter());
+        let left = Mutex::new(series.into_iter().enumerate());
         let done = Mutex::new(vec![]);
         let work = || {
             loop {
                 // The lock ends with the statement.
                 let next = locked(&left).next();
-                let Some(series) = next else { return };
-                let entry = self.one(series);
+                let Some((number, series)) = next else { return };
+                let entry = self.one(series, number);
                 print!("{entry}");
                 locked(&done).push(entry);
             }
@@ -180,7 +186,7 @@ impl Runner<'_> {
         self.arguments.jobs.map_or_else(here, usize::from)
     }
 
-    fn one(&self, series: Series) -> Entry {
+    fn one(&self, series: Series, number: usize) -> Entry {
         let mut entry = Entry::new(series);
         let (kernel, newest) = {
             let kernels = locked(&self.kernels);
@@ -189,7 +195,7 @@ impl Runner<'_> {
         match kernel {
             Ok(kernel) => {
                 // One kernel that cannot be run does not hide what the others say.
-                if let Err(error) = self.test(&kernel, &mut entry) {
+                if let Err(error) = self.test(&kernel, number, &mut entry) {
                     entry.problems.push(format!("{error:#}"));
                 }
             }
@@ -201,7 +207,7 @@ impl Runner<'_> {
         entry
     }
 
-    fn test(&self, kernel: &Kernel, entry: &mut Entry) -> Result<()> {
+    fn test(&self, kernel: &Kernel, number: usize, entry: &mut Entry) -> Result<()> {
         entry.package = Some(kernel.package.clone());
         let file = |extension: &str| self.directory.join(format!("{}.{extension}", kernel.series));
         let (disk, port, log) = (file("img"), file("tests.jsonl"), file("log"));
@@ -211,6 +217,7 @@ impl Runner<'_> {
             disk: &disk,
             port: &port,
             log: &log,
+            part: (number % usize::from(self.arguments.parts), self.arguments.parts),
             counted: self.arguments.cost,
         };
         let ended = self.boot(&machine);

@@ -59,6 +59,8 @@ pub(super) struct Machine<'a> {
     pub(super) port: &'a Path,
     /// Gets the console.
     pub(super) log: &'a Path,
+    /// The part of the tests that it runs, of how many.
+    pub(super) part: (usize, u8),
     /// Its clocks count instructions.
     pub(super) counted: bool,
 }
@@ -148,7 +150,9 @@ impl Machine<'_> {
         command.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-monitor", "none"]);
         command.args(["-serial", "stdio", "-serial", &format!("file:{}", self.port.display())]);
         command.arg("-kernel").arg(self.kernel).arg("-initrd").arg(self.initramfs);
-        command.args(["-append", KERNEL_ARGUMENTS]);
+        // The kernel makes an environment variable of what it does not know.
+        let (part, parts) = self.part;
+        command.args(["-append", &format!("{KERNEL_ARGUMENTS} RINGWATCH_PART={part}/{parts}")]);
         let disk = self.disk.display().to_string().replace(',', ",,");
         command.args(["-drive", &format!("if=none,id=d0,format=raw,cache=unsafe,file={disk}")]);
         command.args(["-device", "nvme,drive=d0,serial=d0"]);
