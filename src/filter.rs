@@ -203,30 +203,26 @@ impl Filter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Data, Root, Timestamp, files, ops};
+    use crate::event::{self, Asked, Data, File, FileModification, IoRenameat, OldNew, Root, Timestamp};
 
     fn globs(pattern: &str) -> GlobSet {
         GlobSet::new([globset::Glob::new(pattern).unwrap()]).unwrap()
     }
 
     fn rename(old: Option<Text>, new: Option<Text>, certain: bool) -> Event {
-        let names = ops::OldNew {
-            old_path: old,
-            new_path: new,
-            asked: ops::Asked { names: vec![], certain },
-            ..ops::OldNew::default()
-        };
-        let request = ops::Request {
+        let names =
+            OldNew { old_path: old, new_path: new, asked: Asked { names: vec![], certain }, ..OldNew::default() };
+        let request = event::Request {
             opcode: Some("RENAMEAT"),
             opcode_number: 35,
             user_data: 0,
-            ctx: crate::event::Pointer(0),
+            ctx: event::Pointer(0),
             result: None,
             error: None,
             outcome: Outcome::Unknown,
-            completion: crate::event::Completion::InFlight,
+            completion: event::Completion::InFlight,
             latency_ns: None,
-            submitter: crate::event::Submitter::Thread,
+            submitter: event::Submitter::Thread,
             worker_host_tid: 1,
             executor: None,
             executor_host_tid: None,
@@ -234,7 +230,7 @@ mod tests {
             life: None,
         };
         let flags = crate::opcode::Names::default();
-        let data = Data::IoRenameat(ops::IoRenameat { names, flags: 0, flag_names: flags, request });
+        let data = Data::IoRenameat(IoRenameat { names, flags: 0, flag_names: flags, request });
         Event { timestamp: Timestamp(0), data, process: None }
     }
 
@@ -270,7 +266,7 @@ mod tests {
         }
         // No bytes are transferred by a rename.
         assert_eq!(judge(&unknown, Test::Bytes(1), false), Verdict::FitsNot);
-        let data = Data::FileModification(files::FileModification { file: ops::File::default(), worker_host_tid: 1 });
+        let data = Data::FileModification(FileModification { file: File::default(), worker_host_tid: 1 });
         let absent = Event { data, ..unknown };
         for test in [Test::Failed, Test::Latency(0), Test::Bytes(0)] {
             assert_eq!(judge(&absent, test.clone(), false), Verdict::FitsNot, "{test:?}");

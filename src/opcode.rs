@@ -71,6 +71,10 @@ pub const OPCODES: [&str; 65] = [
     "URING_CMD128",
 ];
 
+/// IORING_OP_WRITEV.
+pub const WRITEV: u8 = 2;
+/// IORING_OP_WRITEV_FIXED.
+pub const WRITEV_FIXED: u8 = 61;
 /// IORING_OP_RENAMEAT.
 pub const RENAMEAT: u8 = 35;
 /// IORING_OP_UNLINKAT.
@@ -98,9 +102,9 @@ pub fn number(name: &str) -> Option<u8> {
     OPCODES.iter().position(|&n| n == name).and_then(|i| u8::try_from(i).ok())
 }
 
-/// Whether the result of this opcode is a number of bytes.
+/// Whether the result of this opcode is a number of bytes that were moved.
 #[must_use]
-pub fn returns_bytes(name: &str) -> bool {
+pub fn transfers(name: &str) -> bool {
     const TRANSFERS: [&str; 18] = [
         "READ",
         "READV",
@@ -121,7 +125,19 @@ pub fn returns_bytes(name: &str) -> bool {
         "SPLICE",
         "TEE",
     ];
-    TRANSFERS.contains(&name) || matches!(name, "GETXATTR" | "FGETXATTR")
+    TRANSFERS.contains(&name)
+}
+
+/// Whether the result of this opcode is a number of bytes.
+#[must_use]
+pub fn returns_bytes(name: &str) -> bool {
+    transfers(name) || matches!(name, "GETXATTR" | "FGETXATTR")
+}
+
+/// Whether its buffer is a vector.
+#[must_use]
+pub fn is_vector(number: u8) -> bool {
+    matches!(number, WRITEV | WRITEV_FIXED)
 }
 
 /// Whether an operation of this opcode that failed posts its CQE in spite of IOSQE_CQE_SKIP_SUCCESS, so that one without a
@@ -337,8 +353,22 @@ mod tests {
     fn opcodes_have_their_numbers() {
         assert_eq!((name(0), name(23), name(64), name(65)), (Some("NOP"), Some("WRITE"), Some("URING_CMD128"), None));
         assert_eq!((number("MKDIRAT"), number("FTRUNCATE"), number("X")), (Some(37), Some(55), None));
-        let known = [RENAMEAT, UNLINKAT, MKDIRAT, SYMLINKAT, LINKAT, FSETXATTR, SETXATTR].map(name).map(Option::unwrap);
-        assert_eq!(known, ["RENAMEAT", "UNLINKAT", "MKDIRAT", "SYMLINKAT", "LINKAT", "FSETXATTR", "SETXATTR"]);
+        let known = [WRITEV, WRITEV_FIXED, RENAMEAT, UNLINKAT, MKDIRAT, SYMLINKAT, LINKAT, FSETXATTR, SETXATTR];
+        let known = known.map(name).map(Option::unwrap);
+        assert_eq!(
+            known,
+            [
+                "WRITEV",
+                "WRITEV_FIXED",
+                "RENAMEAT",
+                "UNLINKAT",
+                "MKDIRAT",
+                "SYMLINKAT",
+                "LINKAT",
+                "FSETXATTR",
+                "SETXATTR"
+            ]
+        );
     }
 
     #[test]

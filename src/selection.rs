@@ -4,145 +4,9 @@ use std::str::FromStr;
 
 use globset::{Glob, GlobMatcher};
 
+use crate::event::{self, Kind};
 use crate::kernel::plan::{Files, Wanted};
-use crate::manual;
 use crate::opcode;
-
-/// An event that can be asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
-    /// A write.
-    IoWrite,
-    /// A ring was created.
-    IoUringCreate,
-    /// Any request.
-    IoIssueSqe,
-    /// A file was opened.
-    IoOpenat,
-    /// Room for a file was made or taken away.
-    IoFallocate,
-    /// A file's length was set.
-    IoFtruncate,
-    /// Data was moved into a file.
-    IoSplice,
-    /// Data was copied from pipe to pipe.
-    IoTee,
-    /// A file was renamed.
-    IoRenameat,
-    /// A name was removed.
-    IoUnlinkat,
-    /// A directory was made.
-    IoMkdirat,
-    /// A symbolic link was made.
-    IoSymlinkat,
-    /// A hard link was made.
-    IoLinkat,
-    /// An attribute was set.
-    IoSetxattr,
-    /// A file was written back.
-    IoFsync,
-    /// A command for a driver.
-    IoUringCmd,
-    /// A system call wrote.
-    VfsWrite,
-    /// A system call wrote a vector.
-    VfsWritev,
-    /// A file was opened.
-    SecurityFileOpen,
-    /// A file was changed.
-    FileModification,
-}
-
-impl Kind {
-    /// All of them.
-    pub const ALL: [Self; 20] = [
-        Self::IoWrite,
-        Self::IoUringCreate,
-        Self::IoIssueSqe,
-        Self::IoOpenat,
-        Self::IoFallocate,
-        Self::IoFtruncate,
-        Self::IoSplice,
-        Self::IoTee,
-        Self::IoRenameat,
-        Self::IoUnlinkat,
-        Self::IoMkdirat,
-        Self::IoSymlinkat,
-        Self::IoLinkat,
-        Self::IoSetxattr,
-        Self::IoFsync,
-        Self::IoUringCmd,
-        Self::VfsWrite,
-        Self::VfsWritev,
-        Self::SecurityFileOpen,
-        Self::FileModification,
-    ];
-
-    /// The event's name.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::IoWrite => "io_write",
-            Self::IoUringCreate => "io_uring_create",
-            Self::IoIssueSqe => "io_issue_sqe",
-            Self::IoOpenat => "io_openat",
-            Self::IoFallocate => "io_fallocate",
-            Self::IoFtruncate => "io_ftruncate",
-            Self::IoSplice => "io_splice",
-            Self::IoTee => "io_tee",
-            Self::IoRenameat => "io_renameat",
-            Self::IoUnlinkat => "io_unlinkat",
-            Self::IoMkdirat => "io_mkdirat",
-            Self::IoSymlinkat => "io_symlinkat",
-            Self::IoLinkat => "io_linkat",
-            Self::IoSetxattr => "io_setxattr",
-            Self::IoFsync => "io_fsync",
-            Self::IoUringCmd => "io_uring_cmd",
-            Self::VfsWrite => "vfs_write",
-            Self::VfsWritev => "vfs_writev",
-            Self::SecurityFileOpen => "security_file_open",
-            Self::FileModification => "file_modification",
-        }
-    }
-
-    /// The opcodes that it tells of. None: it tells of no request, or of all.
-    #[must_use]
-    pub fn opcodes(self) -> &'static [&'static str] {
-        match self {
-            Self::IoUringCreate
-            | Self::IoIssueSqe
-            | Self::VfsWrite
-            | Self::VfsWritev
-            | Self::SecurityFileOpen
-            | Self::FileModification => &[],
-            Self::IoWrite => &["WRITE", "WRITEV", "WRITE_FIXED", "WRITEV_FIXED"],
-            Self::IoOpenat => &["OPENAT", "OPENAT2"],
-            Self::IoFallocate => &["FALLOCATE"],
-            Self::IoFtruncate => &["FTRUNCATE"],
-            Self::IoSplice => &["SPLICE"],
-            Self::IoTee => &["TEE"],
-            Self::IoRenameat => &["RENAMEAT"],
-            Self::IoUnlinkat => &["UNLINKAT"],
-            Self::IoMkdirat => &["MKDIRAT"],
-            Self::IoSymlinkat => &["SYMLINKAT"],
-            Self::IoLinkat => &["LINKAT"],
-            Self::IoSetxattr => &["SETXATTR", "FSETXATTR"],
-            Self::IoFsync => &["FSYNC"],
-            Self::IoUringCmd => &["URING_CMD", "URING_CMD128"],
-        }
-    }
-
-    /// The event that tells of requests with this opcode in particular.
-    #[must_use]
-    pub fn of_opcode(number: u8) -> Option<Self> {
-        let name = opcode::name(number)?;
-        Self::ALL.into_iter().find(|kind| kind.opcodes().contains(&name))
-    }
-
-    fn sets(self) -> &'static [&'static str] {
-        manual::page(self.name()).map_or(&[], |page| page.sets)
-    }
-}
 
 /// One part of `--event`: a set, a name or a pattern; with `-` before it, what is left out.
 #[derive(Debug, Clone)]
@@ -167,8 +31,8 @@ impl FromStr for Term {
         let (out, name) = text.strip_prefix('-').map_or((false, text), |name| (true, name));
         let glob: GlobMatcher =
             Glob::new(name).map_err(|e| format!("`{name}` is no pattern: {}", e.kind()))?.compile_matcher();
-        let fits = |kind: &Kind| kind.sets().contains(&name) || glob.is_match(kind.name());
-        let kinds: Vec<_> = Kind::ALL.into_iter().filter(fits).collect();
+        let fits = |kind: &Kind| kind.page().sets.contains(&name) || glob.is_match(kind.name());
+        let kinds: Vec<_> = Kind::ALL.iter().copied().filter(fits).collect();
         let lost = kinds.is_empty() && glob.is_match(LOST);
         if lost && out {
             return Err(format!("{LOST} cannot be left out: a gap is always reported"));
@@ -194,7 +58,7 @@ const LOST: &str = "events_lost";
 /// The event or set that was probably meant.
 #[must_use]
 pub fn closest(name: &str) -> Option<&'static str> {
-    let names = manual::PAGES.iter().flat_map(|page| page.sets.iter().copied().chain([page.name]));
+    let names = event::pages().flat_map(|page| page.sets.iter().copied().chain([page.name]));
     let near = names.map(|known| (strsim::jaro_winkler(name, known), known)).filter(|(near, _)| *near > 0.9);
     near.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, known)| known)
 }
@@ -230,7 +94,9 @@ impl Selection {
     pub fn new(terms: &[Term]) -> Result<Self, String> {
         let mut chosen = match terms.first() {
             None => return Ok(Self::default()),
-            Some(term) if term.out => Kind::ALL.into_iter().filter(|kind| kind.sets().contains(&"io_uring")).collect(),
+            Some(term) if term.out => {
+                Kind::ALL.iter().copied().filter(|kind| kind.page().sets.contains(&"io_uring")).collect()
+            }
             Some(_) => vec![],
         };
         let (mut left_out, mut every_request) = (vec![], false);
@@ -290,7 +156,7 @@ impl Selection {
         let mut wanted = Wanted { created: self.has(Kind::IoUringCreate), files, ..Wanted::default() };
         let others = |kinds: &[Kind]| {
             let mut set = [0; 4];
-            let others = kinds.iter().filter(|&&kind| kind != Kind::IoWrite).flat_map(|kind| kind.opcodes());
+            let others = kinds.iter().filter(|&&kind| kind != Kind::IoWrite).flat_map(|kind| kind.page().opcodes);
             for number in others.filter_map(|name| opcode::number(name)) {
                 set[usize::from(number) / 64] |= 1 << (number % 64);
             }
@@ -374,8 +240,8 @@ mod tests {
     #[test]
     fn every_event_has_a_page_and_a_set() {
         for kind in Kind::ALL {
-            assert!(!kind.sets().is_empty(), "{kind:?}");
-            assert!(kind.opcodes().iter().all(|name| opcode::number(name).is_some()), "{kind:?}");
+            assert!(!kind.page().sets.is_empty(), "{kind:?}");
+            assert!(kind.page().opcodes.iter().all(|name| opcode::number(name).is_some()), "{kind:?}");
         }
     }
 

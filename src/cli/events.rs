@@ -31,7 +31,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         (Some(page), true) => format!("{:#}\n", page.schema()),
         (None, true) => manual::schema_file(),
         (Some(page), false) => page.text(),
-        (None, false) => manual::PAGES.iter().fold(String::new(), |mut all, p| {
+        (None, false) => crate::event::pages().fold(String::new(), |mut all, p| {
             let _ = writeln!(all, "{:<18} {:<9} {}", p.name, p.sets.join(","), p.summary);
             all
         }),

@@ -20,16 +20,10 @@ pub use memory::{ENTRY, Memory, Weigh};
 
 use self::helper::Helper;
 use self::name::Held;
-use self::position::position;
 use self::tree::System;
-use crate::event::ops::Step;
-use crate::event::{
-    Completion, Data, Event, Executor, IoWrite, Opcode, Outcome, PathUnknown, Pointer, Process, Rendered, Submitter,
-    Text,
-};
-use crate::names::errno_name;
+use crate::event::{Completion, Event, Executor, Kind, Outcome, Process, Rendered, Submitter, Text};
 use crate::record::{self, End, Record, Write, flag};
-use crate::selection::{Kind, Selection};
+use crate::selection::Selection;
 use crate::time::Clock;
 
 /// Bytes of strings that are kept where nothing else is asked for.
@@ -140,7 +134,7 @@ impl Enricher {
                 let held = Held::new(names, |id| self.paths.get(id).cloned());
                 self.names.insert(names.id, held);
             }
-            Record::Write(write) => emit(&self.write(write, None)),
+            Record::Write(write) => emit(&self.write(write)),
             Record::Request(request) => self.request(request, emit),
             Record::Created(created) if self.selection.has(Kind::IoUringCreate) => emit(&self.created(created)),
             Record::Created(_) => {}
@@ -203,51 +197,6 @@ impl Enricher {
     fn submitter_tid(&self, w: &Write) -> u32 {
         if w.tid != 0 { w.tid } else { self.tasks.get(w.task_id).map_or(0, |p| p.host_tid) }
     }
-
-    fn write(&self, w: &Write, life: Option<Vec<Step>>) -> Event {
-        let path = if w.has(flag::FILE) { self.paths.get(w.path_id).cloned() } else { None };
-        let unknown = || file::unknown(w).unwrap_or(PathUnknown::NoFile);
-        let result = match w.end {
-            End::Cqe | End::Overflow | End::Skipped | End::Link => Some(w.result),
-            End::Unseen | End::InFlight | End::Untracked => None,
-        };
-        let entry_seen = !w.has(flag::NO_SQE);
-        let executor = executor(w);
-        let opcode = Opcode::from_number(w.opcode).unwrap_or(Opcode::Write);
-        let vectored = matches!(opcode, Opcode::Writev | Opcode::WritevFixed);
-        let process = self.tasks.get(w.task_id).cloned();
-        let data = IoWrite {
-            path_bytes: path.as_ref().and_then(Text::base64),
-            path_truncated: path.as_ref().is_some_and(|p| p.truncated),
-            path_detached: path.as_ref().and_then(|p| p.detached(process.as_ref().map(|p| &***p))),
-            path_unknown: path.is_none().then(unknown),
-            path,
-            deleted: w.has(flag::DELETED),
-            path_stale: w.has(flag::STALE),
-            pos: position(w, result),
-            buf: Pointer(w.buf),
-            len: w.len,
-            iov_count: vectored.then_some(w.iov_count),
-            worker_host_tid: self.submitter_tid(w),
-            device: w.has(flag::FILE).then_some(w.dev),
-            inode: w.has(flag::FILE).then_some(w.inode),
-            opcode,
-            result,
-            error: result.filter(|&r| r < 0).map(|r| errno_name(r.saturating_neg())),
-            outcome: outcome(result),
-            completion: completion(w),
-            latency_ns: latency(w),
-            submitter: submitter(w),
-            executor,
-            executor_host_tid: (executor.is_some() && w.has(flag::EXEC_TID)).then_some(w.exec_tid),
-            user_data: w.user_data,
-            fd: (entry_seen && w.has(flag::SUBMIT)).then_some(w.fd),
-            fixed_file: w.has(flag::FIXED_FILE),
-            rw_flags: entry_seen.then_some(w.rw_flags),
-            life,
-        };
-        Event { timestamp: self.clock.from_monotonic(w.end_ns), data: Data::IoWrite(data), process }
-    }
 }
 
 /// A key that nobody can guess; where the kernel has none to give, tracing would not have begun.
@@ -296,6 +245,7 @@ fn executor(w: &Write) -> Option<Executor> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::{Data, PathUnknown};
     use crate::kernel::wire::bytes_of;
     use crate::kernel::wire::{rw_names, rw_path, rw_request};
     use crate::record::decode;

@@ -2,8 +2,7 @@
 
 use super::Weigh;
 use super::lookup::{self, Answer, Base, Question};
-use crate::event::ops::{Asked, Named, OldNew, PathSource};
-use crate::event::{Root, Text};
+use crate::event::{Led, PathSource, Root, Rules, Text};
 use crate::record::{Directory, Names};
 
 /// A directory, and its path at the submission.
@@ -44,34 +43,6 @@ impl Weigh for Held {
             + of(self.other.as_ref())
             + places.sum::<usize>()
     }
-}
-
-/// How the kernel looks one name up.
-#[derive(Debug, Clone, Copy, Default)]
-#[allow(clippy::struct_excessive_bools, reason = "each is a rule of its own")]
-pub(super) struct Rules {
-    /// A link at its end is followed.
-    pub(super) follow: bool,
-    /// RESOLVE_NO_SYMLINKS.
-    pub(super) no_links: bool,
-    /// RESOLVE_IN_ROOT.
-    pub(super) in_root: bool,
-    /// RESOLVE_BENEATH.
-    pub(super) beneath: bool,
-    /// It is relative to a descriptor, unless it is absolute.
-    pub(super) by_descriptor: bool,
-    /// Root and current directory were the same from the submission to the end.
-    pub(super) same_place: bool,
-}
-
-/// Where a name leads.
-#[derive(Debug, Clone)]
-pub(super) struct Led {
-    given: Text,
-    path: Option<Text>,
-    source: PathSource,
-    certain: bool,
-    asked: Vec<Text>,
 }
 
 impl Held {
@@ -180,51 +151,6 @@ fn put_together(base: &[u8], floor: &[u8], given: &[u8], all: bool) -> Vec<u8> {
     lookup::path(path)
 }
 
-/// One of the names, as an event has it.
-pub(super) fn named(led: Option<&Led>, dirfd: Option<i32>) -> Named {
-    let Some(led) = led else { return Named { dirfd, ..Named::default() } };
-    Named {
-        path_bytes: led.path.as_ref().and_then(Text::base64),
-        path_source: led.path.is_some().then_some(led.source),
-        path_certain: led.certain,
-        path: led.path.clone(),
-        path_given_bytes: led.given.base64(),
-        path_given: Some(led.given.clone()),
-        dirfd,
-        asked: Asked { names: led.asked.clone(), certain: led.certain },
-    }
-}
-
-/// Both names.
-pub(super) fn old_new(led: &[Option<Led>; 2], dirfds: Option<(i32, i32)>) -> OldNew {
-    let old = named(led[0].as_ref(), dirfds.map(|d| d.0));
-    let new = named(led[1].as_ref(), dirfds.map(|d| d.1));
-    let asked = asked(led, true);
-    OldNew {
-        path_source: old.path_source.max(new.path_source),
-        path_certain: asked.certain,
-        asked,
-        old_path: old.path,
-        old_path_bytes: old.path_bytes,
-        old_path_given: old.path_given,
-        old_path_given_bytes: old.path_given_bytes,
-        old_dirfd: old.dirfd,
-        new_path: new.path,
-        new_path_bytes: new.path_bytes,
-        new_path_given: new.path_given,
-        new_path_given_bytes: new.path_given_bytes,
-        new_dirfd: new.dirfd,
-    }
-}
-
-/// What was asked for by name, and what is told of that; `both`: by two names.
-pub(super) fn asked(led: &[Option<Led>; 2], both: bool) -> Asked {
-    let known = led.iter().flatten().filter(|led| led.certain).count();
-    let mut names: Vec<Text> = led.iter().flatten().flat_map(|led| led.asked.iter().cloned()).collect();
-    names.extend(led.iter().flatten().filter_map(|led| led.path.as_ref()).map(Text::clone));
-    Asked { names, certain: known == if both { 2 } else { 1 } }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -278,12 +204,12 @@ mod tests {
 
     #[test]
     fn only_what_cannot_have_changed_is_certain() {
-        let stays = Rules { same_place: true, ..Rules::default() };
+        let stays = Rules { same_place: true, ..Rules::NONE };
         let found = Some(("/b/x", true));
         let told = lead("link/../x", stays, found);
         assert_eq!((told.path.as_ref().map(Text::exact), told.certain), (Some(&b"/b/x"[..]), true));
         assert_eq!(told.asked.iter().map(|t| t.text().into_owned()).collect::<Vec<_>>(), ["/a/link/../x", "/a/x"]);
-        assert!(!lead("x", Rules::default(), found).certain);
+        assert!(!lead("x", Rules::NONE, found).certain);
         assert!(!lead("x", Rules { by_descriptor: true, ..stays }, found).certain);
         assert!(lead("/x", Rules { by_descriptor: true, ..stays }, found).certain);
         assert!(!lead("/x", Rules { in_root: true, ..stays }, found).certain);

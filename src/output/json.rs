@@ -18,7 +18,7 @@ pub struct Json {
 impl Encode for Json {
     fn encode(&mut self, event: &Event, out: &mut Vec<u8>) {
         match &event.data {
-            Data::IoWrite(write) if write.life.is_none() => self.write(event, write, out),
+            Data::IoWrite(write) => self.write(event, write, out),
             _ => {
                 // No value of an event can refuse.
                 if let Ok(json) = json::to_string(event) {
@@ -56,27 +56,28 @@ impl Json {
         let mut line = Line(out);
         line.raw(r#"{"timestamp":""#);
         self.timestamp(event.timestamp, line.0);
+        let (file, r) = (&w.file, &w.request);
         line.raw(r#"","event":"io_write","data":{"path":"#);
-        match &w.path {
+        match &file.path {
             None => line.raw("null"),
             Some(path) => line.string(path),
         }
-        if let Some(bytes) = &w.path_bytes {
+        if let Some(bytes) = &file.path_bytes {
             line.raw(r#","path_bytes":""#);
             bytes.append_to(line.0);
             line.raw("\"");
         }
-        if w.path_truncated {
+        if file.path_truncated {
             line.raw(r#","path_truncated":true"#);
         }
-        if let Some(detached) = w.path_detached {
+        if let Some(detached) = file.path_detached {
             line.text(r#","path_detached":"#, detached.name());
         }
-        if let Some(unknown) = w.path_unknown {
+        if let Some(unknown) = file.path_unknown {
             line.text(r#","path_unknown":"#, unknown.name());
         }
-        line.flag(r#","deleted":"#, w.deleted);
-        if w.path_stale {
+        line.flag(r#","deleted":"#, file.deleted);
+        if file.path_stale {
             line.raw(r#","path_stale":true"#);
         }
         line.maybe(r#","pos":"#, w.pos);
@@ -85,21 +86,18 @@ impl Json {
         if let Some(count) = w.iov_count {
             line.number(r#","iov_count":"#, count);
         }
-        line.number(r#","worker_host_tid":"#, w.worker_host_tid);
-        line.maybe(r#","device":"#, w.device);
-        line.maybe(r#","inode":"#, w.inode);
-        line.text(r#","opcode":"#, w.opcode.name());
-        line.maybe(r#","result":"#, w.result);
-        match w.error {
-            None => line.raw(r#","error":null"#),
-            Some(error) => line.text(r#","error":"#, error),
-        }
-        line.raw(match w.outcome {
+        line.number(r#","worker_host_tid":"#, r.worker_host_tid);
+        line.maybe(r#","device":"#, file.device);
+        line.maybe(r#","inode":"#, file.inode);
+        line.name(r#","opcode":"#, r.opcode);
+        line.maybe(r#","result":"#, r.result);
+        line.name(r#","error":"#, r.error);
+        line.raw(match r.outcome {
             Outcome::Success => r#","outcome":"success","completion":"#,
             Outcome::Failure => r#","outcome":"failure","completion":"#,
             Outcome::Unknown => r#","outcome":"unknown","completion":"#,
         });
-        line.raw(match w.completion {
+        line.raw(match r.completion {
             Completion::Cqe => r#""cqe""#,
             Completion::Overflow => r#""overflow""#,
             Completion::Skipped => r#""skipped""#,
@@ -108,23 +106,32 @@ impl Json {
             Completion::InFlight => r#""in_flight""#,
             Completion::Untracked => r#""untracked""#,
         });
-        line.maybe(r#","latency_ns":"#, w.latency_ns);
-        line.raw(match w.submitter {
+        line.maybe(r#","latency_ns":"#, r.latency_ns);
+        line.raw(match r.submitter {
             Submitter::Thread => r#","submitter":"thread","executor":"#,
             Submitter::Sqpoll => r#","submitter":"sqpoll","executor":"#,
         });
-        line.raw(match w.executor {
+        line.raw(match r.executor {
             None => "null",
             Some(Executor::Submitter) => r#""submitter""#,
             Some(Executor::IoWq) => r#""io-wq""#,
             Some(Executor::Sqpoll) => r#""sqpoll""#,
             Some(Executor::Kernel) => r#""kernel""#,
         });
-        line.maybe(r#","executor_host_tid":"#, w.executor_host_tid);
-        line.number(r#","user_data":"#, w.user_data);
-        line.maybe(r#","fd":"#, w.fd);
-        line.flag(r#","fixed_file":"#, w.fixed_file);
+        line.maybe(r#","executor_host_tid":"#, r.executor_host_tid);
+        line.number(r#","user_data":"#, r.user_data);
+        line.maybe(r#","fd":"#, w.descriptor.fd);
+        line.flag(r#","fixed_file":"#, w.descriptor.fixed_file);
         line.maybe(r#","rw_flags":"#, w.rw_flags);
+        line.hex(r#","ctx":""#, r.ctx.0);
+        line.number(r#"","opcode_number":"#, r.opcode_number);
+        if r.names_dropped {
+            line.raw(r#","names_dropped":true"#);
+        }
+        if let Some(life) = &r.life {
+            line.raw(r#","life":"#);
+            line.raw(&json::to_string(life).unwrap_or_else(|_| "null".to_owned()));
+        }
         line.raw("}");
         if let Some(process) = &event.process {
             line.raw(r#","process":"#);
@@ -182,24 +189,42 @@ impl Line<'_> {
         self.raw("\"");
     }
 
+    /// Of a constant.
+    fn name(&mut self, key: &str, value: Option<&str>) {
+        match value {
+            Some(value) => self.text(key, value),
+            None => {
+                self.raw(key);
+                self.raw("null");
+            }
+        }
+    }
+
     /// Without the closing quote.
     fn hex(&mut self, key: &str, value: u64) {
         self.raw(key);
-        let mut digits = [0; 18];
-        let mut at = digits.len();
-        let mut rest = value;
-        loop {
-            at -= 1;
-            digits[at] = b"0123456789abcdef"[usize::try_from(rest & 15).unwrap_or(0)];
-            rest >>= 4;
-            if rest == 0 {
-                break;
-            }
+        let mut text = *b"0x0000000000000000";
+        for (digits, byte) in text[2..].as_chunks_mut().0.iter_mut().zip(value.to_be_bytes()) {
+            *digits = HEX[usize::from(byte)];
         }
-        self.raw("0x");
-        self.0.extend_from_slice(&digits[at..]);
+        // Without zeros at its beginning.
+        let zeros = usize::try_from(value.max(1).leading_zeros() / 4).unwrap_or(0);
+        text.copy_within(..2, zeros);
+        self.0.extend_from_slice(&text[zeros..]);
     }
 }
+
+/// Each byte in two digits.
+const HEX: [[u8; 2]; 256] = {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut pairs = [[0; 2]; 256];
+    let mut i = 0;
+    while i < 256 {
+        pairs[i] = [DIGITS[i >> 4], DIGITS[i & 15]];
+        i += 1;
+    }
+    pairs
+};
 
 #[cfg(test)]
 mod tests {
@@ -209,7 +234,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::event::{Detached, EventsLost, LossCause, Opcode, PathUnknown, Pointer, Process, Rendered};
+    use crate::event::{
+        Descriptor, Detached, EventsLost, File, LossCause, PathUnknown, Pointer, Process, Rendered, Request, Stage,
+        Step,
+    };
 
     fn process() -> Process {
         Process {
@@ -245,7 +273,9 @@ mod tests {
             rw_flags in option::of(any::<u32>()),
             path_detached in prop::sample::select(vec![None, Some(Detached::Nowhere), Some(Detached::OtherNamespace), Some(Detached::Unreachable)]),
             path_unknown in prop::sample::select(vec![None, Some(PathUnknown::NoFile), Some(PathUnknown::Renamed), Some(PathUnknown::NoName), Some(PathUnknown::TooDeep), Some(PathUnknown::Forgotten)]),
-            opcode in prop::sample::select(vec![Opcode::Write, Opcode::Writev, Opcode::WriteFixed, Opcode::WritevFixed]),
+            (opcode, opcode_number) in prop::sample::select(vec![(None, 99), (Some("WRITE"), 23), (Some("WRITEV"), 2)]),
+            (ctx, names_dropped) in any::<(u64, bool)>(),
+            life in option::of(prop::sample::select(vec![vec![], vec![Step { stage: Stage::PollArmed, after_ns: 1, times: Some(2) }]])),
             error in prop::sample::select(vec![None, Some("ENOSPC")]),
             outcome in prop::sample::select(vec![Outcome::Success, Outcome::Failure, Outcome::Unknown]),
             completion in prop::sample::select(vec![Completion::Cqe, Completion::Overflow, Completion::Skipped, Completion::Link, Completion::Unseen, Completion::InFlight, Completion::Untracked]),
@@ -254,13 +284,17 @@ mod tests {
         ) -> IoWrite {
             let path = path.map(|p| Text::new(&p, truncated));
             IoWrite {
-                path_bytes: path.as_ref().and_then(Text::base64),
-                path_truncated: truncated,
-                path_detached, path_unknown,
-                path,
-                deleted, path_stale, pos, buf: Pointer(buf), len, iov_count, worker_host_tid: tid, device, inode, opcode, result,
-                error, outcome, completion, latency_ns, submitter, executor, executor_host_tid, user_data, fd,
-                fixed_file, rw_flags, life: None,
+                file: File {
+                    path_bytes: path.as_ref().and_then(Text::base64),
+                    path_truncated: truncated,
+                    path_detached, path_unknown, path, deleted, path_stale, device, inode,
+                },
+                descriptor: Descriptor { fd, fixed_file },
+                pos, buf: Pointer(buf), len, iov_count, rw_flags,
+                request: Request {
+                    opcode, opcode_number, user_data, ctx: Pointer(ctx), result, error, outcome, completion, latency_ns,
+                    submitter, worker_host_tid: tid, executor, executor_host_tid, names_dropped, life,
+                },
             }
         }
     }
@@ -276,8 +310,10 @@ mod tests {
                 let event = Event { timestamp: Timestamp(ns), data: Data::IoWrite(write), process };
                 let mut out = vec![];
                 json.encode(&event, &mut out);
-                let wanted = json::to_string(&event).unwrap() + "\n";
-                prop_assert_eq!(String::from_utf8(out).unwrap(), wanted);
+                // The order of the keys is that of the text.
+                let told: serde_json::Value = serde_json::from_slice(&out).unwrap();
+                prop_assert_eq!(told, serde_json::to_value(&event).unwrap());
+                prop_assert_eq!(out.iter().position(|&b| b == b'\n'), Some(out.len() - 1));
             }
         }
     }

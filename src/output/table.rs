@@ -13,8 +13,7 @@ use clap::ColorChoice;
 
 use super::Encode;
 use super::text::{cut, nanoseconds, width};
-use crate::event::ops::{Stage, Step};
-use crate::event::{Data, Event, Outcome};
+use crate::event::{Data, Event, Outcome, Stage, Step};
 pub use columns::{Choice, about_columns};
 use columns::{Column, Layout};
 use row::{Row, executor, row};
@@ -180,14 +179,14 @@ impl Table {
     }
 
     fn event(&self, event: &Event, row: &Row<'_>, time: &str, out: &mut Vec<u8>) {
-        let colour = match row.outcome {
+        let colour = match row.of.outcome {
             Outcome::Success => "",
             Outcome::Failure => RED,
             Outcome::Unknown => YELLOW,
         };
         let cell = |c: &Column| if c.title == "TIME" { time.to_owned() } else { (c.cell)(event, row) };
         self.line(colour, &self.row(cell, |room| row.shown.fit(room)), out);
-        if let Some(steps) = row.life {
+        if let Some(steps) = row.of.life {
             let story = format!("  {}", story(steps, executor(row)));
             let text = self.style.width.map_or_else(|| story.clone(), |columns| cut(&story, columns));
             self.line("", &text, out);

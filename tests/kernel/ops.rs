@@ -1,7 +1,7 @@
 //! The events beside io_write: what the workload did through io_uring, field by field, under every plan that this kernel
 //! can run; new rings; the steps of a request; the kernel's opcodes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::{Failed, Trial};
@@ -50,6 +50,10 @@ fn operations(form: &[&str]) -> Result<()> {
     let mut events = json_lines(events.as_ref())?;
     events.retain(|event| !may_be_no_gap(event));
     ensure!(lost(&events) == 0, "events were lost");
+    let created: HashSet<&str> =
+        named(&events, "io_uring_create").iter().filter_map(|e| e["data"]["ctx"].as_str()).collect();
+    let unknown = |event: &Value| !event["data"]["ctx"].as_str().is_some_and(|ctx| created.contains(ctx));
+    ensure!(!events.iter().any(unknown), "requests of rings that were not created");
     let mut told: HashMap<(String, u64), Vec<&Value>> = HashMap::new();
     for event in events.iter().filter(|e| e["event"] != "io_uring_create") {
         let name = event["event"].as_str().context("an event without a name")?.to_owned();

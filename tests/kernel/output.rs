@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 use nix::pty::{Winsize, openpty};
-use ringwatch::selection::Kind;
+use ringwatch::event::Kind;
 use serde_json::Value;
 
 use crate::depth::{self, Depth};

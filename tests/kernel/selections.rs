@@ -5,7 +5,7 @@ use std::io::{IoSlice, Write as _};
 
 use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::{Failed, Trial};
-use ringwatch::selection::Kind;
+use ringwatch::event::Kind;
 use serde_json::Value;
 
 use crate::corpus::{Form, WIDE};

@@ -6,8 +6,9 @@ use std::path::Path;
 
 use super::super::facts::Capabilities;
 use super::*;
+use crate::event::Kind;
 use crate::manual;
-use crate::selection::{Kind, Selection, Term};
+use crate::selection::{Selection, Term};
 
 /// A host that can do everything; each test takes one thing away.
 fn capable() -> Facts {
@@ -305,10 +306,10 @@ fn kernels() -> BTreeMap<String, Facts> {
 
 /// Every event alone, every pair of events, every pair of sets, and all.
 fn selections() -> Vec<Vec<&'static str>> {
-    let names = Kind::ALL.map(Kind::name);
+    let names: Vec<_> = Kind::ALL.iter().map(|kind| kind.name()).collect();
     let sets: BTreeSet<_> = names.iter().flat_map(|name| manual::page(name).unwrap().sets).copied().collect();
     let mut selections = vec![vec!["*"]];
-    for terms in [names.to_vec(), sets.into_iter().collect()] {
+    for terms in [names, sets.into_iter().collect()] {
         for (i, &a) in terms.iter().enumerate() {
             selections.push(vec![a]);
             selections.extend(terms[..i].iter().map(|&b| vec![a, b]));
@@ -368,7 +369,7 @@ fn every_selection_gets_the_probes_that_it_needs_on_every_kernel() {
             let Ok(base) = Plan::new(&facts, &Wanted::default(), forced) else { continue };
             let mut alone = BTreeMap::new();
             for (selection, terms) in &selections {
-                let kinds: Vec<_> = Kind::ALL.into_iter().filter(|&kind| selection.has(kind)).collect();
+                let kinds: Vec<_> = Kind::ALL.iter().copied().filter(|&kind| selection.has(kind)).collect();
                 let case = format!("{name}, {forced:?}: {terms:?}");
                 let possible = kinds.iter().all(|&kind| can_tell(&facts, &base, kind));
                 let plan = match Plan::new(&facts, &selection.wanted(false), forced) {
@@ -427,7 +428,7 @@ fn what_takes_the_place_of_a_refused_program_works() {
         ] {
             let selection = selected(terms);
             let Ok(plan) = Plan::new(&facts, &selection.wanted(false), None) else { continue };
-            let kinds: Vec<_> = Kind::ALL.into_iter().filter(|&kind| selection.has(kind)).collect();
+            let kinds: Vec<_> = Kind::ALL.iter().copied().filter(|&kind| selection.has(kind)).collect();
             let mut see = |before: &Plan, choice: Choice, after: Option<&Plan>| {
                 let case = format!("{name}: {terms:?} without {choice:?}: {before:?}");
                 if choice.twin == Twin::Fentry && before.kprobes && choice.probe.is_of_files() {

@@ -81,7 +81,7 @@ static COLUMNS: [Column; 15] = [
         width: 12,
         left: true,
         rank: Some(NEEDED + 2),
-        cell: |_, r| r.op.to_string(),
+        cell: |_, r| r.of.op.to_string(),
     },
     Column {
         title: "LEN",
@@ -89,7 +89,7 @@ static COLUMNS: [Column; 15] = [
         width: 5,
         left: false,
         rank: Some(3),
-        cell: |_, r| known(r.len.map(bytes)),
+        cell: |_, r| known(r.of.len.map(bytes)),
     },
     Column {
         title: "RESULT",
@@ -105,7 +105,7 @@ static COLUMNS: [Column; 15] = [
         width: 12,
         left: false,
         rank: Some(1),
-        cell: |_, r| known(r.pos),
+        cell: |_, r| known(r.of.pos),
     },
     Column {
         title: "LAT",
@@ -113,7 +113,7 @@ static COLUMNS: [Column; 15] = [
         width: 6,
         left: false,
         rank: Some(4),
-        cell: |_, r| known(r.latency_ns.map(nanoseconds)),
+        cell: |_, r| known(r.of.latency_ns.map(nanoseconds)),
     },
     Column {
         title: "BY",

@@ -1,6 +1,7 @@
 //! What stands under PATH, and what of it stays where there is little room: names of files first, then what became of them,
 //! then what an operation says beside.
 
+use crate::event::{self, Text};
 use crate::output::text::{cut, fit, quoted, shortest, width};
 
 #[derive(Debug)]
@@ -30,30 +31,17 @@ impl Part {
 pub(super) struct Shown(Vec<Part>);
 
 impl Shown {
-    /// A path in quotes where it needs them, or what is known in place of one.
-    pub(super) fn path(path: String) -> Self {
-        Self(vec![Part::Path("", path)])
-    }
-
-    pub(super) fn and_path(mut self, lead: &'static str, path: String) -> Self {
-        self.0.push(Part::Path(lead, path));
-        self
-    }
-
-    /// An empty one is none.
-    pub(super) fn mark(mut self, mark: &'static str) -> Self {
-        if !mark.is_empty() {
-            self.0.push(Part::Mark(mark));
-        }
-        self
-    }
-
-    /// An empty one is none.
-    pub(super) fn note(mut self, note: String) -> Self {
-        if !note.is_empty() {
-            self.0.push(Part::Note(note));
-        }
-        self
+    /// Names in quotes where they need them.
+    pub(super) fn new(parts: Vec<event::Part<'_>>) -> Self {
+        let part = |part| match part {
+            event::Part::Path(lead, path) => Part::Path(lead, name(path)),
+            event::Part::Words(words) => Part::Path("", words.into_owned()),
+            event::Part::Mark(mark) => Part::Mark(mark),
+            event::Part::Note(note) => Part::Note(note),
+            event::Part::Quoted(note) => Part::Note(name(note)),
+        };
+        let empty = |part: &Part| matches!(part, Part::Note(note) if note.is_empty());
+        Self(parts.into_iter().map(part).filter(|part| !empty(part)).collect())
     }
 
     /// In so many columns; `None`: whole.
@@ -128,7 +116,7 @@ impl Shown {
 }
 
 /// A name of the program's or the kernel's, or a dash.
-pub(super) fn name(text: Option<&crate::event::Text>) -> String {
+fn name(text: Option<&Text>) -> String {
     text.map_or_else(|| "-".to_owned(), |t| quoted(&t.text()))
 }
 
@@ -137,7 +125,8 @@ mod tests {
     use super::*;
 
     fn open() -> Shown {
-        Shown::path("/tmp/some/work/d/a".to_owned()).note("O_RDWR|O_CREAT".to_owned()).mark("(created)")
+        let path = Part::Path("", "/tmp/some/work/d/a".to_owned());
+        Shown(vec![path, Part::Note("O_RDWR|O_CREAT".to_owned()), Part::Mark("(created)")])
     }
 
     #[test]
@@ -156,7 +145,7 @@ mod tests {
 
     #[test]
     fn two_paths_share_the_room() {
-        let rename = Shown::path("/etc/a/b/shadow".to_owned()).and_path(" -> ", "/tmp/x".to_owned());
+        let rename = Shown(vec![Part::Path("", "/etc/a/b/shadow".to_owned()), Part::Path(" -> ", "/tmp/x".to_owned())]);
         assert_eq!(rename.fit(Some(24)), "/etc/…/shadow -> /tmp/x");
         assert_eq!(rename.fit(Some(20)), "…/shadow -> /tmp/x");
         assert!(rename.fit(Some(12)).ends_with('x'));
@@ -165,7 +154,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn nothing_is_wider_than_its_room(a in "[/a日 ]{0,30}", b in "[/a\u{301}]{0,30}", note in ".{0,9}", room in 0usize..70) {
-            let shown = Shown::path(a).mark("(deleted)").and_path(" <- ", b).note(note);
+            let shown = Shown(vec![Part::Path("", a), Part::Mark("(deleted)"), Part::Path(" <- ", b), Part::Note(note)]);
             proptest::prop_assert!(width(&shown.fit(Some(room))) <= room);
         }
     }
