@@ -14,7 +14,7 @@ SECONDS ?= 60
 # Kernels that `make test` starts in virtual machines, the slowest first; VM_KERNELS= leaves them out.
 VM_KERNELS ?= newest 6.1 5.10
 # On each of them one of so many parts of the tests, since they are emulated; `make vm` runs all.
-VM_PARTS ?= 2
+VM_PARTS ?= 3
 
 # Where `make install` puts things: below DESTDIR, which packages set. PROFILE=debug installs a debug build.
 PREFIX ?= /usr/local

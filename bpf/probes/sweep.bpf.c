@@ -50,13 +50,18 @@ static __always_inline void mark(struct rw_request *held, u64 claim, u64 as)
 /* Whether the memory of a request that is still its own shows by itself that it ended, with no CQE to come. */
 static __always_inline bool shows_its_end(struct io_kiocb *req, struct rw_request *held, u64 claim)
 {
+	/*
+	 * Before the flags of the request: it may be handed over between the two looks. The kernel takes the credentials, then
+	 * the tracepoint notes the hand-over.
+	 */
+	u32 punted = __sync_fetch_and_add(&held->w.flags, 0) & RW_F_PUNTED;
 	u32 flags = BPF_CORE_READ(req, flags), marks = flags & (cfg.req_creds | cfg.req_polled);
 
 	/* From 6.10 on a write holds async data from its preparation to its end. */
 	if (is_write(held->w.opcode) && bpf_core_field_exists(struct io_async_rw, iter))
 		return !(flags & cfg.req_async_data);
 	/* Taken with the hand-over to io-wq, or while it waits for its file, and given back at the end. */
-	if (held->w.flags & RW_F_PUNTED)
+	if (punted)
 		return !(flags & cfg.req_creds);
 	if (marks)
 		mark(held, claim, MARK_FLAGGED);

@@ -30,10 +30,9 @@ fn ctrl_c() -> Result<()> {
         while [ -z \"$end\" ]; do read line; done; \"$0\" burst --writes 7; exit 9";
     let mut terminal = Terminal::run(&traced(script))?;
     terminal.wait_for("ready")?;
-    terminal.type_in("\x03")?;
-    terminal.wait_for("got INT")?;
     // A shell that was about to read when the signal came reads on.
-    terminal.type_in("\n")?;
+    terminal.type_in("\x03\n")?;
+    terminal.wait_for("got INT")?;
     ensure!(terminal.wait_for("status ")? == "9", "{}", terminal.shown);
     let shown = &terminal.shown;
     ensure!(shown.matches("got INT").count() == 1 && !shown.contains("got TERM"), "{shown}");
